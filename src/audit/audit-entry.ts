@@ -223,8 +223,12 @@ export interface AuditStore<C = unknown> {
   /** Returns the last entries with this reference, at most `limit`. */
   referringTo(reference: string, limit: number, connection?: C): Promise<AuditEntry[]>;
 
-  /** Returns the last entry. */
-  last(connection?: C): Promise<AuditEntry | undefined>;
+  /**
+   * Returns the last entry.
+   *
+   * @param taken - a number that another entry has: of a transaction that sees no later one, that entry.
+   */
+  last(connection?: C, taken?: number): Promise<AuditEntry | undefined>;
 
   /**
    * Adds an entry within the transaction of this connection. Other writers wait for the end of that. Takes

@@ -67,8 +67,8 @@ function sealedBytes(entry: UnsealedEntry): Uint8Array {
 }
 
 const SINK_TIMEOUT_MS = 10_000;
-/** How often an entry is renumbered because another writer took its number. */
-const ATTEMPTS = 50;
+/** How often an entry is renumbered because another writer took its number: also for each that a snapshot lacks. */
+const ATTEMPTS = 1_000;
 /** The highest number that the column holds in every database. */
 const MAX_SEQ = 2 ** 31 - 1;
 
@@ -116,11 +116,13 @@ export class AuditLog<C> {
   /** Appends an entry, after that of another writer if that took the next number first. */
   async #appendOne(event: AuditEvent, seal: AuditSeal, connection: C): Promise<AuditEntry> {
     const { store } = this.#parts;
+    let taken: number | undefined;
     for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
-      const previous = await store.last(connection);
+      const previous = await store.last(connection, taken);
       requireContinuable(previous, event);
       const entry = seal.sealed(this.#entry(event, previous, seal));
       if (await store.append(entry, connection)) return entry;
+      taken = entry.seq;
     }
     throw new KeyStateError('Too many others write to the audit log at once. Try again.', {
       retryable: true,

@@ -96,5 +96,10 @@ async function assertEncrypted(
 function validationDraft(up: readonly string[]): MigrationDraft | undefined {
   return up.length === 0
     ? undefined
-    : { suffix: 'Validate', withoutTransaction: false, up, down: [], downGuards: [] };
+    : {
+        suffix: 'Validate',
+        withoutTransaction: false,
+        up: up.map((sql) => ({ sql })),
+        ...{ down: [], upGuards: [], downGuards: [] },
+      };
 }

@@ -43,7 +43,7 @@ export async function planExpand(
       const target = new ExpandedTable(runner, table, live, script);
       targets.push(target);
       await changes.expandColumns(target, target.presentColumns());
-      builds.push(...(await addIndexes(target, build)));
+      builds.push(...(await addIndexes(target, changes, build)));
     }
     return concurrentDraft(builds);
   });
@@ -81,6 +81,7 @@ function describeFailure(failure: RowFailure): string {
 /** Adds the missing blind indexes, and returns the database indexes that have to be built by themselves. */
 async function addIndexes(
   target: ExpandedTable,
+  { addIndexes: addAtOnce }: SchemaChanges,
   build: SchemaChanges['buildConcurrently'],
 ): Promise<IndexBuild[]> {
   const { runner, live, table } = target;
@@ -89,10 +90,14 @@ async function addIndexes(
   const columns = indexed
     .filter(({ column }) => live.findColumnByName(column.databaseName) === undefined)
     .map(({ column }) => new TableColumn(TableUtils.createTableColumnOptions(column, driver)));
-  if (columns.length > 0) await runner.addColumns(live, columns);
   const indexes = indexed
     .map(({ databaseIndex }) => TableIndex.create(databaseIndex))
     .filter(({ name }) => !live.indices.some((existing) => existing.name === name));
+  if (addAtOnce !== undefined) {
+    await addAtOnce(target, columns, indexes);
+    return [];
+  }
+  if (columns.length > 0) await runner.addColumns(live, columns);
   if (build !== undefined) return indexes.map((index) => build(table.name, index));
   if (indexes.length > 0) await runner.createIndices(live, indexes);
   return [];
@@ -107,9 +112,9 @@ function concurrentDraft(builds: readonly IndexBuild[]): MigrationDraft | undefi
   return {
     suffix: 'Indexes',
     withoutTransaction: true,
-    up: builds.flatMap(({ drop, create }) => [drop, create]),
+    up: builds.flatMap(({ drop, create }) => [{ sql: drop }, { sql: create }]),
     // TypeORM reverts in a transaction, whatever the migration says.
-    down: builds.map(({ drop }) => drop).reverse(),
-    downGuards: [],
+    down: builds.map(({ drop }) => ({ sql: drop })).reverse(),
+    ...{ upGuards: [], downGuards: [] },
   };
 }

@@ -7,14 +7,23 @@ export interface Guard {
   readonly message: string;
 }
 
+/** A statement of a migration. */
+export interface MigrationStep {
+  readonly sql: string;
+  /** A query without whose result the statement is left out; `undefined` for one that always runs. */
+  readonly when?: string | undefined;
+}
+
 /** A migration that is yet to be written. */
 export interface MigrationDraft {
   /** Tells the migrations of one command apart; appended to the name. */
   readonly suffix: string;
   /** Whether it has to run outside a transaction. */
   readonly withoutTransaction: boolean;
-  readonly up: readonly string[];
-  readonly down: readonly string[];
+  readonly up: readonly MigrationStep[];
+  readonly down: readonly MigrationStep[];
+  /** Checked before `up` changes anything. */
+  readonly upGuards: readonly Guard[];
   /** Checked before `down` changes anything. */
   readonly downGuards: readonly Guard[];
 }
@@ -52,7 +61,8 @@ export async function planMigrations(
  */
 export class MigrationScript {
   readonly notes: string[] = [];
-  readonly #guards: Guard[] = [];
+  readonly #upGuards: Guard[] = [];
+  readonly #downGuards: Guard[] = [];
   readonly #runner: QueryRunner;
 
   /** The runner must be in SQL memory mode; see `enableSqlMemory()`. */
@@ -61,14 +71,20 @@ export class MigrationScript {
   }
 
   /** Adds a statement, and those that undo it. */
-  step(up: string, ...down: readonly string[]): void {
+  step(up: string | MigrationStep, ...down: readonly (string | MigrationStep)[]): void {
     const memory = this.#runner.getMemorySql();
-    memory.upQueries.push(new Query(up));
-    memory.downQueries.push(...[...down].reverse().map((query) => new Query(query)));
+    memory.upQueries.push(new StepQuery(up));
+    memory.downQueries.push(...[...down].reverse().map((query) => new StepQuery(query)));
+  }
+
+  /** Makes both directions refuse what a query finds. */
+  guard(guard: Guard): void {
+    this.#upGuards.push(guard);
+    this.guardDown(guard);
   }
 
   guardDown(guard: Guard): void {
-    this.#guards.push(guard);
+    this.#downGuards.push(guard);
   }
 
   /** Returns the migration; `undefined` if there is nothing to do. */
@@ -78,9 +94,25 @@ export class MigrationScript {
     return {
       suffix: '',
       withoutTransaction: false,
-      up: upQueries.map(({ query }) => query),
-      down: downQueries.map(({ query }) => query).reverse(),
-      downGuards: this.#guards,
+      up: upQueries.map(stepOf),
+      down: downQueries.map(stepOf).reverse(),
+      upGuards: this.#upGuards,
+      downGuards: this.#downGuards,
     };
   }
+}
+
+/** A statement that a query runner remembers, with what it depends on. */
+class StepQuery extends Query {
+  readonly when: string | undefined;
+
+  constructor(step: string | MigrationStep) {
+    super(typeof step === 'string' ? step : step.sql);
+    this.when = typeof step === 'string' ? undefined : step.when;
+  }
+}
+
+function stepOf(query: Query): MigrationStep {
+  const when = query instanceof StepQuery ? query.when : undefined;
+  return { sql: query.query, when };
 }

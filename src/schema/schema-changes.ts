@@ -1,4 +1,4 @@
-import type { QueryRunner, TableCheck, TableIndex } from 'typeorm';
+import type { QueryRunner, TableCheck, TableColumn, TableIndex } from 'typeorm';
 
 import type { EncryptedTable } from '../reencryption/encrypted-table';
 import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
@@ -25,6 +25,12 @@ export interface SchemaChanges {
   readonly expandColumns: (
     target: ExpandedTable,
     columns: readonly EncryptedColumn[],
+  ) => Promise<void>;
+  /** Adds columns of tokens and their indexes; left out where TypeORM's own statements do. */
+  readonly addIndexes?: (
+    target: ExpandedTable,
+    columns: readonly TableColumn[],
+    indexes: readonly TableIndex[],
   ) => Promise<void>;
   /** Changes CHECK constraints. Returns what validates the rows in a migration of its own, if it takes one. */
   readonly changeChecks: (checked: CheckedTable, changes: CheckChanges) => Promise<string[]>;

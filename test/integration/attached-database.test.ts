@@ -128,13 +128,13 @@ describe.each(DATABASES.filter(({ dialect }) => dialect === 'sqlite'))(
         return;
       }
       const { drafts } = await planning;
-      for (const sql of drafts.flatMap(({ up }) => up)) await during.query(sql);
+      for (const { sql } of drafts.flatMap(({ up }) => up)) await during.query(sql);
       expect(await fieldEncryption(during).encrypt()).toMatchObject({ changed: 1 });
       await during.destroy();
 
       const encrypted = await open(after);
       const contract = await planContract(installationOf(encrypted));
-      for (const sql of contract.drafts.flatMap(({ up }) => up)) await encrypted.query(sql);
+      for (const { sql } of contract.drafts.flatMap(({ up }) => up)) await encrypted.query(sql);
       await expect(encrypted.query(`UPDATE ${table(encrypted)} SET name = 'Bob'`)).rejects.toThrow(
         /CHECK/,
       );

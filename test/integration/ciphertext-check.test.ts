@@ -18,7 +18,7 @@ import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
 import { storedPlaintexts } from '../support/stored-rows';
-import { bytesOf } from '../support/sql-of';
+import { bytesOf, quoted } from '../support/sql-of';
 
 type Columns = Record<string, EntitySchemaColumnOptions>;
 
@@ -89,7 +89,7 @@ describeDiagonal('The CHECK constraint against cleartext', (kind) => {
       taken.push(
         await dataSource.query(`UPDATE letter SET ${set} WHERE id = 1`).then(
           () => true,
-          (error: unknown) => !/check/i.test(String(error)),
+          (error: unknown) => !/CHK_/.test(String(error)),
         ),
       );
     }
@@ -104,7 +104,7 @@ describeDiagonal('The CHECK constraint against cleartext', (kind) => {
 
   async function run(dataSource: DataSource): Promise<void> {
     const { drafts } = await planContract(installationOf(dataSource));
-    for (const sql of drafts.flatMap(({ up }) => up)) await dataSource.query(sql);
+    for (const { sql } of drafts.flatMap(({ up }) => up)) await dataSource.query(sql);
   }
 
   const lacking = async (dataSource: DataSource): Promise<string[]> =>
@@ -120,8 +120,9 @@ describeDiagonal('The CHECK constraint against cleartext', (kind) => {
   });
 
   it('is in what is generated for a new table', async () => {
-    const created = (await changes(await open(letter()))).find((sql) => /["`]letter["`]/.test(sql));
-    expect(created?.match(/CHECK/g)).toHaveLength(2);
+    const all = await changes(await open(letter()));
+    const created = all.filter((sql) => /["`]letter["`]/.test(sql)).join();
+    expect(created.match(/CHECK/g)).toHaveLength(2);
   });
 
   it('is left out with check: false', async () => {
@@ -156,7 +157,7 @@ describeDiagonal('The CHECK constraint against cleartext', (kind) => {
     await (await open(letter({ check: false }), {}, true)).destroy();
     const dataSource = await open(letter({}, { year: { type: 'integer', nullable: true } }));
     const statements = await changes(dataSource);
-    expect(statements).toContainEqual(expect.stringContaining('"year"'));
+    expect(statements).toContainEqual(expect.stringMatching(/["`]year["`]/));
     expect(statements.join()).not.toContain('CHECK');
   });
 
@@ -194,9 +195,8 @@ describeDiagonal('The CHECK constraint against cleartext', (kind) => {
     await dataSource.getRepository(Car).save({ plate: 'A 1', boot: 'full' });
     await dataSource.getRepository(Van).save({ plate: 'V 1', load: 'sand' });
     for (const column of ['plate', 'boot', 'load']) {
-      await expect(dataSource.query(`UPDATE vehicle SET ${column} = 'clear'`)).rejects.toThrow(
-        /check/i,
-      );
+      const sql = `UPDATE vehicle SET ${quoted(kind, column)} = 'clear'`;
+      await expect(dataSource.query(sql)).rejects.toThrow(/CHK_/);
     }
     expect(await lacking(dataSource)).toEqual([]);
     expect(await changes(dataSource)).toEqual([]);

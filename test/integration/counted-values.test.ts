@@ -78,7 +78,8 @@ describeEachDatabase('Counting distinct values', (database) => {
       [{ name: true }, { plainName: true }, 3],
       [{ age: true }, { plainAge: true }, 3],
     ] as const) {
-      expect(await count(plain)).toBe(distinct ? expected : 6);
+      // By default MySQL compares texts without regard to case.
+      if (database.dialect !== 'mysql') expect(await count(plain)).toBe(distinct ? expected : 6);
       expect(await count(encrypted)).toBe(distinct ? expected : 6);
     }
     expect(await count({ name: true, age: true })).toBe(

@@ -11,6 +11,7 @@ import { openEncrypted, temporaryKms } from '../support/encrypted-database';
 import type { EncryptedDatabase, OpenOptions } from '../support/encrypted-database';
 import { fastLocalKms } from '../support/key-fixtures';
 import { DatabaseRole } from '../support/database-role';
+import { quoted, sqlOf } from '../support/sql-of';
 
 const PASSPHRASE = 'canary canary';
 const DAY_MS = 86_400_000;
@@ -83,6 +84,7 @@ function switchedKms(): { kms: KmsProvider; down: boolean; dispose: () => void }
 
 describeDiagonal('The doctor', (kind: DatabaseKind) => {
   const isPostgres = kind.type === 'postgres';
+  const isSqlite = kind.dialect === 'sqlite';
   const onPostgres = isPostgres ? it : () => undefined;
   const disposals: (() => unknown)[] = [];
   /** For what changes nothing in the database. */
@@ -126,6 +128,10 @@ describeDiagonal('The doctor', (kind: DatabaseKind) => {
     return another(role.options).initialize();
   }
 
+  function dropIndex(name: string, table = 'patient'): string {
+    return `DROP INDEX ${quoted(kind, name)}${kind.dialect === 'mysql' ? ` ON ${table}` : ''}`;
+  }
+
   async function examined(dataSource: DataSource): Promise<Finding[]> {
     return fieldEncryption(dataSource).doctor();
   }
@@ -148,7 +154,7 @@ describeDiagonal('The doctor', (kind: DatabaseKind) => {
       expect.arrayContaining(['KMS', 'NODE', 'BACKEND', 'PACKAGES', 'FIPS_OFF']),
     );
     expect(findings.find(({ code }) => code === 'PACKAGES')?.message).toMatch(
-      /typeorm \d.*(pg|sqlite3) \d/,
+      /typeorm \d.*(pg|sqlite3|mysql2) \d/,
     );
   });
 
@@ -275,11 +281,11 @@ describeDiagonal('The doctor', (kind: DatabaseKind) => {
     const indexes = dataSource.getMetadata(Patient).indices;
     const named = (column: string): string =>
       indexes.find(({ columns }) => columns[0]?.databaseName === column)!.name;
-    await alter(opened, `DROP INDEX "${named('ssn_bidx')}"`);
+    await alter(opened, dropIndex(named('ssn_bidx')));
     expect(await codes(dataSource)).toEqual(['INDEX_MISSING']);
     await alter(
       opened,
-      `DROP INDEX "${named('email_bidx')}"`,
+      dropIndex(named('email_bidx')),
       'CREATE INDEX plain_index ON patient (email_bidx)',
       'CREATE INDEX ssn_index ON patient (ssn_bidx)',
     );
@@ -294,9 +300,9 @@ describeDiagonal('The doctor', (kind: DatabaseKind) => {
     const [index] = dataSource.getMetadata(Member).indices;
     const columns = index?.columns.map(({ databaseName }) => `"${databaseName}"`) ?? [];
     for (const over of [columns.slice(0, 1), [...columns, '"id"']]) {
-      await dataSource.query(`DROP INDEX "${index?.name ?? ''}"`);
+      await dataSource.query(dropIndex(index?.name ?? '', 'member'));
       await dataSource.query(
-        `CREATE UNIQUE INDEX "${index?.name ?? ''}" ON member (${over.join(', ')})`,
+        sqlOf(kind, `CREATE UNIQUE INDEX "${index?.name ?? ''}" ON member (${over.join(', ')})`),
       );
       expect(await codes(dataSource)).toEqual(['INDEX_NOT_UNIQUE']);
     }
@@ -308,10 +314,17 @@ describeDiagonal('The doctor', (kind: DatabaseKind) => {
     const index = dataSource
       .getMetadata(Patient)
       .indices.find(({ columns }) => columns[0]?.databaseName === 'ssn_bidx')!;
+    const name = quoted(kind, index.name);
     await alter(
       opened,
-      `DROP INDEX "${index.name}"`,
-      "CREATE INDEX partial_index ON patient (ssn_bidx) WHERE status = 'active'",
+      ...(kind.dialect === 'mysql'
+        ? [
+            `ALTER TABLE patient ALTER INDEX ${name} ${kind.type === 'mysql' ? 'INVISIBLE' : 'IGNORED'}`,
+          ]
+        : [
+            `DROP INDEX ${name}`,
+            "CREATE INDEX partial_index ON patient (ssn_bidx) WHERE status = 'active'",
+          ]),
     );
     expect(await codes(dataSource)).toEqual(['INDEX_NOT_USED']);
   });
@@ -321,16 +334,18 @@ describeDiagonal('The doctor', (kind: DatabaseKind) => {
     await opened.dataSource.synchronize();
     await alter(
       opened,
-      ...(isPostgres
-        ? [
-            `CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false)`,
-            'ALTER TABLE patient ALTER COLUMN ssn_bidx TYPE varchar COLLATE nocase',
-          ]
-        : [
-            'ALTER TABLE patient RENAME COLUMN ssn_bidx TO old',
-            'ALTER TABLE patient ADD COLUMN ssn_bidx varchar COLLATE NOCASE',
-            'CREATE INDEX ssn_index ON patient (ssn_bidx)',
-          ]),
+      ...{
+        sqlite: [
+          'ALTER TABLE patient RENAME COLUMN ssn_bidx TO old',
+          'ALTER TABLE patient ADD COLUMN ssn_bidx varchar COLLATE NOCASE',
+          'CREATE INDEX ssn_index ON patient (ssn_bidx)',
+        ],
+        postgres: [
+          `CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false)`,
+          'ALTER TABLE patient ALTER COLUMN ssn_bidx TYPE varchar COLLATE nocase',
+        ],
+        mysql: ['ALTER TABLE patient MODIFY ssn_bidx varchar(64) COLLATE utf8mb4_general_ci'],
+      }[kind.dialect],
     );
     expect(await codes(opened.dataSource, 'error')).toEqual(['COLUMN_COLLATION']);
   });
@@ -357,17 +372,17 @@ describeDiagonal('The doctor', (kind: DatabaseKind) => {
     const [check] = opened.dataSource.getMetadata(Patient).checks;
     await alter(
       opened,
-      ...(isPostgres
-        ? [`ALTER TABLE patient DROP CONSTRAINT "${check!.name}"`]
-        : [
+      ...(isSqlite
+        ? [
             'CREATE TABLE other AS SELECT * FROM patient',
             'DROP TABLE patient',
             'ALTER TABLE other RENAME TO patient',
-          ]),
+          ]
+        : [`ALTER TABLE patient DROP CONSTRAINT ${quoted(kind, check!.name)}`]),
     );
     const findings = await examined(opened.dataSource);
     const missing = findings.filter(({ code }) => code === 'CHECK_MISSING');
-    expect(missing).toHaveLength(isPostgres ? 1 : 3);
+    expect(missing).toHaveLength(isSqlite ? 3 : 1);
     expect(missing[0]?.message).toMatch(/^Patient\.\w+:/);
   });
 

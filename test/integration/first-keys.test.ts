@@ -134,7 +134,7 @@ describeDiagonal('The first keys', (database) => {
     const late = cleanup.add(await protect(created, { kms }).initialize());
     kms.outage = undefined;
     const looking = heldBefore(late, (sql) =>
-      /FROM "?field_encryption_audit"? .*ORDER BY/s.test(sql),
+      /FROM ["`]?field_encryption_audit["`]? .*ORDER BY/s.test(sql),
     );
     const ready = fieldEncryption(late).ready();
     await looking.reached;

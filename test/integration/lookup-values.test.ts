@@ -170,12 +170,13 @@ describeEachDatabase('lookups of values', (database) => {
       () => holders.insert(twin),
       () => holders.save(twin),
       () => holders.update({ id: 2 }, { email: twin.email }),
-      () => holders.upsert(twin, ['id']),
+      // MySQL writes over the row that is in the way by any unique index.
+      ...(database.dialect === 'mysql' ? [] : [() => holders.upsert(twin, ['id'])]),
     ]) {
       const error = await rejection(async () => write());
       expect(error.name).toBe('QueryFailedError');
       const shown = `${error.message} ${inspect(error, { depth: 9 })} ${JSON.stringify(error)}`;
-      expect(shown).toMatch(/unique/i);
+      expect(shown).toMatch(/unique|duplicate entry/i);
       expect(shown.toLowerCase()).not.toContain('zq7~');
     }
     expect(await holders.count()).toBe(4);

@@ -1,5 +1,6 @@
 import { Brackets, In, IsNull, Not, NotBrackets } from 'typeorm';
 import type { Repository } from 'typeorm';
+
 import { fieldEncryption } from '../../src';
 import { describeEachDatabase } from '../support/databases';
 import {
@@ -244,10 +245,10 @@ describeEachDatabase('lookups in query builders', (database) => {
     await expectRefused(world, () => built.clone().select(['p.id', 'p.ssn']).stream(), {
       property: 'ssn',
     });
-    // What the driver says: it has no streams, or they are a package of their own.
-    await expect(built.clone().select('p.id', 'id').stream()).rejects.toThrow(
-      /not supported|pg-query-stream/,
-    );
+    const streamed = built.clone().select('p.id', 'id').stream();
+    // What other drivers say: they have no streams, or they are a package of their own.
+    if (database.dialect === 'mysql') await expect(streamed).resolves.toBeDefined();
+    else await expect(streamed).rejects.toThrow(/not supported|pg-query-stream/);
   });
 
   it('gives ciphertext in raw results, and counts groups by plain columns', async () => {

@@ -21,7 +21,7 @@ import {
 } from '../../src';
 import { describeEachDatabase } from '../support/databases';
 import { useEncryptedDatabase } from '../support/encrypted-database';
-import { sqlOf } from '../support/sql-of';
+import { quoted, sqlOf } from '../support/sql-of';
 
 @Entity()
 class Tenant {
@@ -157,7 +157,7 @@ describeEachDatabase('Values that are bound to their row', (database) => {
             .createQueryBuilder()
             .update()
             .set({ ssn: 'canary 5' })
-            .where('id = :id AND "tenantId" = :tenant', { id, tenant: 7 })
+            .where(`id = :id AND ${quoted(database, 'tenantId')} = :tenant`, { id, tenant: 7 })
             .execute(),
       ],
     ])('are updated by criteria that fix the row: %s', async (_, update) => {

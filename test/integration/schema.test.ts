@@ -160,6 +160,24 @@ afterAll(() => {
   rmSync(keys, { recursive: true, force: true });
 });
 
+/** SQL for the names of all tables. */
+const TABLES = {
+  sqlite: `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`,
+  postgres: `SELECT table_schema || '.' || table_name AS name FROM information_schema.tables
+    WHERE table_schema NOT IN ('pg_catalog', 'information_schema')`,
+  mysql: 'SELECT table_name AS name FROM information_schema.tables WHERE table_schema = DATABASE()',
+};
+
+/** SQL for the definitions of the indexes of the key table. */
+const INDEXES = {
+  sqlite: `SELECT sql AS text FROM sqlite_master WHERE type = 'index' AND tbl_name LIKE '%data_keys'`,
+  postgres: `SELECT indexdef AS text FROM pg_indexes WHERE tablename LIKE '%data_keys'`,
+  mysql: `SELECT CONCAT(IF(MIN(non_unique) = 0, 'UNIQUE (', '('),
+      GROUP_CONCAT(column_name ORDER BY seq_in_index SEPARATOR ', '), ')') AS text
+    FROM information_schema.statistics
+    WHERE table_schema = DATABASE() AND table_name LIKE '%data_keys' GROUP BY index_name`,
+};
+
 describeDiagonal('The TypeORM CLI with a wrapped DataSource and no KMS', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
@@ -201,27 +219,16 @@ describeDiagonal('The TypeORM CLI with a wrapped DataSource and no KMS', (kind) 
   }
 
   async function prepareSchema({ options }: Variant): Promise<void> {
-    if (options?.['schema'] !== undefined) await sql('CREATE SCHEMA "clinic"');
+    if (options?.['schema'] !== undefined) await sql('CREATE SCHEMA clinic');
   }
 
   async function tables(): Promise<string[]> {
-    const rows =
-      kind.type === 'postgres'
-        ? await sql(`SELECT table_schema || '.' || table_name AS name FROM information_schema.tables
-                     WHERE table_schema NOT IN ('pg_catalog', 'information_schema')`)
-        : await sql(
-            `SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'`,
-          );
+    const rows = await sql(TABLES[kind.dialect]);
     return rows.map(({ name }) => String(name).replace(/^public\./, '')).sort();
   }
 
   async function keyIndexes(): Promise<string> {
-    const rows =
-      kind.type === 'postgres'
-        ? await sql(`SELECT indexdef AS text FROM pg_indexes WHERE tablename LIKE '%data_keys'`)
-        : await sql(
-            `SELECT sql AS text FROM sqlite_master WHERE type = 'index' AND tbl_name LIKE '%data_keys'`,
-          );
+    const rows = await sql(INDEXES[kind.dialect]);
     return rows.map(({ text }) => String(text)).join('\n');
   }
 

@@ -96,6 +96,27 @@ describeDiagonal('A scope that an operator names', (database) => {
     expect(await keys.rotateScopes({ scopes: twice })).toMatchObject([{ rotated: 1 }]);
   });
 
+  it('is another one for each id of other bytes', async () => {
+    const dataSource = await open([Letter]);
+    const ids = ['a', 'A', 'a ', 'a  ', 'á', 'a\u0301', 'ss', 'ß', '\u{1f600}', '\u{1f601}'];
+    for (const tenantId of ids) {
+      await dataSource.manager.insert(Letter, { id: randomUUID(), tenantId, text: tenantId });
+    }
+    const { keys } = fieldEncryption(dataSource);
+    for (const held of ['a', 'á', '\u{1f600}']) {
+      await keys.hold({ scope: { tenant: held }, reason: 'case 1' });
+    }
+    const status = await keys.scopeStatus(ids.map((tenant) => ({ tenant })));
+    expect(status.filter(({ held }) => held).map(({ scope }) => scope)).toEqual([
+      'a',
+      'á',
+      '\u{1f600}',
+    ]);
+    expect(await keys.rotateScopes({ kind: 'tenant' })).toMatchObject([{ rotated: 11 }]);
+    const letters = await dataSource.manager.find(Letter);
+    expect(letters.filter(({ tenantId, text }) => tenantId === text)).toHaveLength(ids.length);
+  });
+
   it('is of a kind that an entity declares', async () => {
     const { keys } = fieldEncryption(await open([Letter]));
     await expect(keys.rotateScopes({ kind: 'tenants' })).rejects.toMatchObject({

@@ -128,7 +128,12 @@ describeEachDatabase('sorted()', (database) => {
         );
     });
 
-    it.each(ORDERS)('orders and pages by %j as the database does', async (order) => {
+    // MySQL has no NULLS FIRST and NULLS LAST to compare with.
+    const comparable = ORDERS.filter(
+      (order) => database.dialect !== 'mysql' || !JSON.stringify(order).includes('nulls'),
+    );
+
+    it.each(comparable)('orders and pages by %j as the database does', async (order) => {
       const expected = await used.dataSource
         .getRepository(Plain)
         .find({ order: { ...order, id: 'ASC' } });

@@ -15,6 +15,7 @@ import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 import { rawRows, storedPlaintexts } from '../support/stored-rows';
+import { qualified, sqlOf } from '../support/sql-of';
 
 @Entity('member')
 class Member {
@@ -34,22 +35,9 @@ class Office {
 
 type Decorate = (prototype: object, property: string) => void;
 
-/** `@ViewEntity({ name: 'member_view', expression }) class MemberView { @decorate property }` */
-function view(
-  expression: string | ((dataSource: DataSource) => SelectQueryBuilder<object>),
-  properties: Record<string, Decorate>,
-) {
-  class MemberView {}
-  ViewEntity({ name: 'member_view', expression: expression as string })(MemberView);
-  for (const [property, decorate] of Object.entries(properties)) {
-    decorate(MemberView.prototype, property);
-  }
-  return MemberView;
-}
-
 const viewColumn: Decorate = ViewColumn();
 const id = viewColumn;
-const FROM = 'FROM "member"';
+const FROM = 'FROM member';
 
 function sheet(tableName: string, columns: Record<string, EntitySchemaColumnOptions>) {
   return new EntitySchema({
@@ -63,6 +51,7 @@ const ordinary = { email: { type: String, nullable: true } } as const;
 describeDiagonal('Ways round the encryption', (kind) => {
   const cleanup = new Cleanup();
   const isPostgres = kind.type === 'postgres';
+  const isSqlite = kind.dialect === 'sqlite';
   let database: TestDatabase;
 
   beforeEach(async () => {
@@ -70,6 +59,7 @@ describeDiagonal('Ways round the encryption', (kind) => {
   });
   afterEach(() => cleanup.run());
 
+  const unopened = (): DataSource => new DataSource(database.dataSourceOptions);
   const open = (...entities: unknown[]): Promise<DataSource> =>
     cleanup.add(protect(database, {}, { entities: [Member, ...entities] as never })).initialize();
 
@@ -86,6 +76,20 @@ describeDiagonal('Ways round the encryption', (kind) => {
     expect(error).toMatchObject({ entity: 'Member', property: 'email' });
     return error;
   };
+
+  /** `@ViewEntity({ name: 'member_view', expression }) class MemberView { @decorate property }` */
+  function view(
+    expression: string | ((dataSource: DataSource) => SelectQueryBuilder<object>),
+    properties: Record<string, Decorate>,
+  ) {
+    class MemberView {}
+    const sql = typeof expression === 'string' ? sqlOf(kind, expression) : expression;
+    ViewEntity({ name: 'member_view', expression: sql as string })(MemberView);
+    for (const [property, decorate] of Object.entries(properties)) {
+      decorate(MemberView.prototype, property);
+    }
+    return MemberView;
+  }
 
   describe('by a view entity', () => {
     it.each<[string, string, Record<string, Decorate>]>([
@@ -134,9 +138,7 @@ describeDiagonal('Ways round the encryption', (kind) => {
 
     it('is refused where it is of another view that shows it', async () => {
       class Outer {}
-      ViewEntity({ name: 'outer_view', expression: 'SELECT "mail" AS "y" FROM "member_view"' })(
-        Outer,
-      );
+      ViewEntity({ name: 'outer_view', expression: 'SELECT mail AS y FROM member_view' })(Outer);
       viewColumn(Outer.prototype, 'y');
       const inner = view(`SELECT "email" AS "mail" ${FROM}`, {
         mail: Encrypted({ type: 'string', id: 'Member.email' }),
@@ -197,10 +199,11 @@ describeDiagonal('Ways round the encryption', (kind) => {
   });
 
   describe('by a virtual column', () => {
-    const withVirtual = (query: (alias: string) => string) => {
+    const withVirtual = (select: (alias: string) => string) => {
       class Desk {}
       Entity('desk')(Desk);
       PrimaryColumn('int')(Desk.prototype, 'id');
+      const query = (alias: string): string => sqlOf(kind, select(alias));
       VirtualColumn({ type: 'varchar', query })(Desk.prototype, 'shown');
       return Desk;
     };
@@ -218,7 +221,7 @@ describeDiagonal('Ways round the encryption', (kind) => {
       Entity('locker')(Locker);
       PrimaryColumn('int')(Locker.prototype, 'id');
       Encrypted({ type: 'string' })(Locker.prototype, 'code');
-      VirtualColumn({ type: 'varchar', query: (alias) => `lower(${alias}."code")` })(
+      VirtualColumn({ type: 'varchar', query: (alias) => `lower(${alias}.code)` })(
         Locker.prototype,
         'shown',
       );
@@ -239,30 +242,30 @@ describeDiagonal('Ways round the encryption', (kind) => {
   });
 
   describe('by another entity of the table', () => {
-    const names = isPostgres
-      ? ['public.member', '"member"', '"public"."member"']
-      : ['main.member', 'MAIN.Member', 'MEMBER', '"member"'];
+    const names = {
+      sqlite: ['SCHEMA.member', 'MAIN.Member', 'MEMBER', '"member"'],
+      postgres: ['SCHEMA.member', '"member"', '"public"."member"'],
+      mysql: ['SCHEMA.member', '"member"'],
+    }[kind.dialect];
 
-    it.each(names)('is refused at initialize(): %s', async (name) => {
+    it.each(names)('is refused at initialize(): %s', async (text) => {
+      const [schema = ''] = qualified(unopened(), 'member').split('.');
+      const name = sqlOf(kind, text.replace('SCHEMA', schema));
       const error = await refused(sheet(name, ordinary));
       expect(error.message).toContain('Sheet');
     });
 
     it('is refused where it names a database as well', async () => {
-      const { database: current } = new DataSource(database.dataSourceOptions).driver;
-      const entity = isPostgres
-        ? new EntitySchema({
-            ...{ name: 'Sheet', tableName: 'member', database: 'elsewhere' },
-            columns: { id: { type: Number, primary: true }, ...ordinary },
-          })
-        : new EntitySchema({
-            ...{
-              name: 'Sheet',
-              tableName: 'member',
-              database: `./${String(current).split('/').pop() ?? ''}`,
-            },
-            columns: { id: { type: Number, primary: true }, ...ordinary },
-          });
+      const current = String(unopened().driver.database);
+      const named = {
+        sqlite: `./${current.split('/').pop() ?? ''}`,
+        postgres: 'elsewhere',
+        mysql: current,
+      }[kind.dialect];
+      const entity = new EntitySchema({
+        ...{ name: 'Sheet', tableName: 'member', database: named },
+        columns: { id: { type: Number, primary: true }, ...ordinary },
+      });
       await refused(entity);
     });
 
@@ -271,14 +274,14 @@ describeDiagonal('Ways round the encryption', (kind) => {
       expect(error.message).toMatch(/index column "mail_hash"/);
     });
 
-    const overView = isPostgres ? it : it.skip;
+    const overView = isSqlite ? it.skip : it;
     overView('is refused where it is of a view that the database has over the table', async () => {
       const before = await filled();
       await before.query(`CREATE VIEW inner_view AS SELECT id, email AS mail ${FROM}`);
       await before.query('CREATE VIEW listed AS SELECT * FROM inner_view');
       await before.destroy();
       await refused(sheet('listed', { mail: { type: String } }));
-      await refused(sheet('public.inner_view', { mail: { type: String } }));
+      await refused(sheet(qualified(before, 'inner_view'), { mail: { type: String } }));
       await expect(open(sheet('listed', { other: { type: String } }))).resolves.toBeDefined();
     });
 
@@ -294,7 +297,7 @@ describeDiagonal('Ways round the encryption', (kind) => {
       await before.query(`CREATE VIEW listed AS SELECT id, email ${FROM}`);
       await before.destroy();
       const dataSource = await open();
-      for (const name of ['listed', 'public.listed']) {
+      for (const name of ['listed', qualified(dataSource, 'listed')]) {
         const write = dataSource.createQueryBuilder().insert().into(name);
         const error = await rejection(write.values({ id: 2, email: 'clear' }).execute());
         expect(error).toMatchObject({ code: 'ERR_UNSUPPORTED_QUERY', entity: 'Member' });
@@ -305,11 +308,13 @@ describeDiagonal('Ways round the encryption', (kind) => {
 
   it('by another name of the table in a write is refused', async () => {
     const dataSource = await filled();
-    const { database: current } = dataSource.driver;
-    const names = isPostgres
-      ? ['public.member', `${String(current)}.public.member`, '"public"."member"']
-      : ['main.member', 'main.MEMBER'];
-    for (const name of names) {
+    const table = qualified(dataSource, 'member');
+    const others = {
+      sqlite: ['main.MEMBER'],
+      postgres: [`${String(dataSource.driver.database)}.public.member`, '"public"."member"'],
+      mysql: [table.replaceAll(/\w+/g, '`$&`')],
+    }[kind.dialect];
+    for (const name of [table, ...others]) {
       const insert = dataSource.createQueryBuilder().insert().into(name);
       const update = dataSource.createQueryBuilder().update(name).set({ email: 'clear' });
       for (const write of [insert.values({ id: 2, email: 'clear' }), update]) {
@@ -322,7 +327,7 @@ describeDiagonal('Ways round the encryption', (kind) => {
 
   it('by a DataSource that was not wrapped is refused for its own entities by any name', async () => {
     await (await filled()).destroy();
-    const name = isPostgres ? 'public.member' : 'main.member';
+    const name = qualified(unopened(), 'member');
     const options = { ...database.dataSourceOptions, synchronize: false };
     const entities = [Member, sheet(name, ordinary)];
     const plain = cleanup.add(new DataSource({ ...options, entities }));

@@ -617,7 +617,10 @@ describeEachDatabase('A write to an encrypted entity', (database) => {
 
     it('still works on plain columns', async () => {
       const [ada] = await saved(ADA);
-      await patients().update(ada!.id, { ward: () => "REPLACE('W?', '?', '1')", ssn: 'canary 13' });
+      // The driver of MySQL puts parameters into quotes, too.
+      const mark = database.dialect === 'mysql' ? '-' : '?';
+      const ward = (): string => `REPLACE('W${mark}', '${mark}', '1')`;
+      await patients().update(ada!.id, { ward, ssn: 'canary 13' });
       expect(await patients().findOneByOrFail({ id: ada!.id })).toMatchObject({
         ward: 'W1',
         ssn: 'canary 13',

@@ -56,7 +56,8 @@ export function describeEachDatabase(title: string, body: (database: DatabaseKin
   describeDatabases(EACH[spread], title, body);
 }
 
-function describeDatabases(
+/** `describe` once for each of some databases, as {@link describeEachDatabase} does. */
+export function describeDatabases(
   databases: readonly DatabaseKind[],
   title: string,
   body: (database: DatabaseKind) => void,

@@ -2,7 +2,12 @@ import { mkdir, writeFile } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { MigrationGenerateCommand } from 'typeorm/commands/MigrationGenerateCommand.js';
 
-import type { Guard, MigrationDraft, MigrationPlan } from '../../schema/migration-draft';
+import type {
+  Guard,
+  MigrationDraft,
+  MigrationPlan,
+  MigrationStep,
+} from '../../schema/migration-draft';
 import { EXIT_CODES } from '../terminal/command-error';
 import type { ExitCode } from '../terminal/command-error';
 import type { CommandResult } from '../terminal/output';
@@ -62,15 +67,19 @@ class Template extends MigrationGenerateCommand {
   ): string {
     const literal = (sql: string): string =>
       templateLiteral(pretty ? this.prettifyQuery(sql) : sql);
-    const up = draft.up.map((sql) => `        await queryRunner.query(${literal(sql)});`);
     // TypeORM types the rows as any, which linters take amiss.
     const rows = (query: string): string =>
       outputJs
         ? `(await queryRunner.query(${literal(query)}))`
         : `(await queryRunner.query(${literal(query)}) as unknown[])`;
+    const sources = { literal, rows };
+    const up = [
+      ...draft.upGuards.map((guard) => guardSource(guard, sources)),
+      ...draft.up.map((step) => stepSource(step, sources)),
+    ];
     const down = [
-      ...draft.downGuards.map((guard) => guardSource(guard, rows)),
-      ...draft.down.map((sql) => `        await queryRunner.query(${literal(sql)});`),
+      ...draft.downGuards.map((guard) => guardSource(guard, sources)),
+      ...draft.down.map((step) => stepSource(step, sources)),
     ];
     const source = outputJs
       ? this.getJavascriptTemplate(name, timestamp, up, down, esm)
@@ -93,12 +102,27 @@ function withoutDown(source: string): string {
   );
 }
 
-function guardSource({ query, message }: Guard, rows: (query: string) => string): string {
+/** How SQL is written as source code. */
+interface SqlSources {
+  readonly literal: (sql: string) => string;
+  /** The rows that a query returns. */
+  readonly rows: (query: string) => string;
+}
+
+function guardSource({ query, message }: Guard, { rows }: SqlSources): string {
   return [
     `        if (${rows(query)}.length > 0) {`,
     `            throw new Error(${templateLiteral(message)});`,
     '        }',
   ].join('\n');
+}
+
+function stepSource({ sql, when }: MigrationStep, { literal, rows }: SqlSources): string {
+  const statement = `await queryRunner.query(${literal(sql)});`;
+  if (when === undefined) return `        ${statement}`;
+  return [`        if (${rows(when)}.length > 0) {`, `            ${statement}`, '        }'].join(
+    '\n',
+  );
 }
 
 /** Quotes a text as source code, whatever the names and defaults of the database contain. */

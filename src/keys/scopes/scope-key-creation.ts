@@ -16,6 +16,13 @@ import { sealScopeKey } from './sealed-scope-key';
 import { slotOfKey } from './wanted-key';
 import type { WantedKey } from './wanted-key';
 
+/** Keys that were to be created. */
+export interface CreatedScopeKeys {
+  readonly ids: readonly string[];
+  /** See `InsertedScopeKeys`. */
+  readonly taken: readonly ScopeKeyRecord[];
+}
+
 /** Ids of keys that were created in a transaction of a caller, and whether they are in the audit log. */
 type CreatedKeys = Map<string, { isRecorded: boolean }>;
 
@@ -43,24 +50,24 @@ export class ScopeKeyCreation<C> {
   }
 
   /**
-   * Inserts keys, except where another process was first, and returns the ids of all.
+   * Inserts keys, except where another process was first.
    *
    * @throws what the audit log refuses the entry with, and then there are no keys
    */
-  async create(wanted: readonly WantedKey[], connection?: C): Promise<readonly string[]> {
+  async create(wanted: readonly WantedKey[], connection?: C): Promise<CreatedScopeKeys> {
     const { services, store } = this.#parts;
     const record = await this.#readyToRecord(connection);
     const since = wholeSecond(await services.store.now(connection));
     // In one order, so that processes that create the same keys wait for one another in turn.
     const records = [...wanted].sort(inOrder).map((key) => this.#newKey(key, since));
     const ids = records.map(({ id }) => id);
-    const isDurable = await services.loading.run(() =>
+    const { isDurable, taken } = await services.loading.run(() =>
       store.insertMissing(records, connection, (transaction) =>
         this.#recordFound(ids, transaction, record),
       ),
     );
     if (!isDurable) this.#noteOpen(ids, connection as C & object);
-    return ids;
+    return { ids, taken };
   }
 
   /** Returns the ids of those of some keys that this process has created and that may be rolled back. */

@@ -8,6 +8,14 @@ export interface ScopeKeyChange {
   readonly record: ScopeKeyRecord;
 }
 
+/** The outcome of an insertion of keys. */
+export interface InsertedScopeKeys {
+  /** Whether they are durable, and not in the caller's transaction. */
+  readonly isDurable: boolean;
+  /** Keys of others, in the place of those left out, that the caller's transaction may not see. */
+  readonly taken: readonly ScopeKeyRecord[];
+}
+
 /** The scopes of a kind whose data keys are to be rotated: those that are not erased. */
 export interface RotatableScopes {
   readonly kind: string;
@@ -79,13 +87,12 @@ export interface ScopeKeyStore<C = unknown> {
    * before the promise resolves.
    *
    * @param confirm - called at the end of a transaction of its own.
-   * @returns whether they are durable, and not in the caller's transaction.
    */
   insertMissing(
     records: readonly ScopeKeyRecord[],
     connection: C | undefined,
     confirm: (transaction: C) => Promise<void>,
-  ): Promise<boolean>;
+  ): Promise<InsertedScopeKeys>;
 
   /**
    * Makes all these changes and insertions in one transaction of its own, or none of them.

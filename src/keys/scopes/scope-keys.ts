@@ -15,6 +15,7 @@ import type { ScopeKeyRecord } from '../record/scope-key-record';
 import type { ScopeKeyRing } from './scope-key-ring';
 import type { ScopeKeyStore } from './scope-key-store';
 import { ScopeKeyCreation } from './scope-key-creation';
+import type { CreatedScopeKeys } from './scope-key-creation';
 import { noScopeKey, notReady } from './scope-key-errors';
 import { standingsOf } from './standings';
 import type { Standing } from './standings';
@@ -37,8 +38,7 @@ interface Attempt<C> {
   readonly connection: C | undefined;
   /** False once the manager was closed: late results are dropped. */
   readonly isOpen: () => boolean;
-  /** Ids of keys that were to be created. */
-  readonly created?: readonly string[];
+  readonly created?: CreatedScopeKeys;
 }
 
 /** The keys that new values and tokens of scopes are made with, which are created when they are first wanted. */
@@ -146,18 +146,17 @@ export class ScopeKeys<C> {
   /** Reads keys and accepts those that there are. Returns those that there are not. */
   async #find(
     wanted: readonly WantedKey[],
-    { connection, isOpen, created = [] }: Attempt<C>,
+    { connection, isOpen, created = { ids: [], taken: [] } }: Attempt<C>,
   ): Promise<readonly WantedKey[]> {
     if (wanted.length === 0) return [];
     const { ring, services, store } = this.#parts;
     // Before the rows are read: a branch may be confirmed again meanwhile, and they may not.
     const standings = await standingsOf(wanted, this.#parts, connection);
-    const records = await services.loading.run(() =>
-      store.findCurrent(scopesOf(wanted), connection),
-    );
+    const seen = await services.loading.run(() => store.findCurrent(scopesOf(wanted), connection));
+    const records = [...seen, ...created.taken];
     await ring.loadBranches(records, connection);
     if (!isOpen()) return [];
-    this.creation.forget(created, records);
+    this.creation.forget(created.ids, records);
     const vanishing = await this.creation.vanishing(records, connection);
     const bySlot = new Map(records.map((record) => [slotOf(record), record]));
     const marks = marksByScope(records);

@@ -2,6 +2,7 @@ import type { DataSource } from 'typeorm';
 
 import { RunPlanError } from '../../errors';
 import { withConnection } from '../../typeorm/connection/lent-connection';
+import { checkNames } from '../../typeorm/metadata/check-names';
 import { ciphertextCheck, otherCiphertextCheck } from '../../typeorm/metadata/ciphertext-check';
 import { describeColumn } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
@@ -21,10 +22,10 @@ export async function assertUnchecked(
   mode: Pick<Mode, 'name' | 'writes'>,
 ): Promise<void> {
   if (mode.writes === 'nothing' || mode.writes === 'tokens') return;
-  const live = await withConnection(dataSource, undefined, (runner) =>
-    runner.getTable(metadata.tablePath),
+  const names = await withConnection(dataSource, undefined, (runner) =>
+    checkNames(runner, metadata),
   );
-  const names = new Set(live?.checks.map(({ name }) => name));
+  if (names === undefined) return;
   for (const { encrypted } of columns) {
     const { binding, column, policy } = encrypted;
     const outdated = otherCiphertextCheck(column, policy, dataSource).name;

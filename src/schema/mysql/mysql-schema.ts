@@ -1,6 +1,7 @@
 import type { SchemaChanges } from '../schema-changes';
 
-export const mysqlSchema: SchemaChanges = {
-  expandColumns: () => Promise.reject(new Error('to come')),
-  changeChecks: () => Promise.reject(new Error('to come')),
-};
+import { addIndexes } from './add-indexes';
+import { changeChecks } from './change-checks';
+import { expandColumns } from './expand';
+
+export const mysqlSchema: SchemaChanges = { expandColumns, addIndexes, changeChecks };

@@ -1,7 +1,7 @@
 import { QueryFailedError } from 'typeorm';
 import type { DataSource } from 'typeorm';
 
-import { KeyStateError } from '../../errors';
+import { KeyStateError, UnsupportedQueryError } from '../../errors';
 import { HEADER_BYTES, prefixOfText, unboundPrefix } from '../../format/data-key-id';
 import type { UsedKeys } from '../../keys/cache/used-keys';
 import { dialectOf } from '../dialect/dialect-of';
@@ -47,12 +47,21 @@ export function fenced(
   if (prefixes.length === 0) return [sql, parameters];
   const at = parameters.findIndex((value) => prefixes.includes(prefixOfValue(value)));
   const found = at < 0 ? undefined : dialectOf(dataSource).sql.placeholderAt(sql, at);
+  if (at >= 0 && found === undefined) throw placeholderNotFound();
   if (found === undefined) return [sql, parameters];
   const type = typeof parameters[at] === 'string' ? 'text' : 'binary';
   const whileThere = whileThereSql(dataSource, used.vanishing);
   const whole = fenceSql(dataSource, used.usableUntil, { sql: found.text, type }, whileThere);
   const rest = sql.slice(found.index + found.text.length);
   return [`${sql.slice(0, found.index)}${whole}${rest}`, parameters];
+}
+
+/** Only where a driver may count placeholders in quotes, which the statement of another builder or raw SQL has. */
+function placeholderNotFound(): UnsupportedQueryError {
+  return new UnsupportedQueryError(
+    'The statement has a question mark in quotes or in a comment, which versions of mysql2 take for a parameter or ' +
+      'not. Give the text that holds it as a parameter.',
+  );
 }
 
 /** Rethrows the error of a statement; that of its fence as one for users. */

@@ -2,9 +2,12 @@ import type { QueryRunner } from 'typeorm';
 
 const started = new WeakMap<QueryRunner, number>();
 
-/** Notes that TypeORM is about to begin a transaction. */
-export function noteTransactionStart(runner: QueryRunner): void {
-  started.set(runner, Date.now());
+/** Statements that begin a transaction; MariaDB's `BEGIN NOT ATOMIC` does not. */
+const BEGINS = /^\s*(?:START\s+TRANSACTION\b|BEGIN(?:\s+WORK)?\s*;?\s*$)/i;
+
+/** Notes that a transaction is about to begin, if this statement begins one. */
+export function noteTransactionStart(runner: QueryRunner, sql: string): void {
+  if (BEGINS.test(sql)) started.set(runner, Date.now());
 }
 
 /** Forgets a transaction that has ended. */
@@ -12,7 +15,10 @@ export function noteTransactionEnd(runner: QueryRunner): void {
   started.delete(runner);
 }
 
-/** Returns when TypeORM began the transaction of a connection, in milliseconds since 1970; `undefined` if it did not. */
+/**
+ * Returns when the transaction of a connection began, or an earlier one of the same connection, in milliseconds since
+ * 1970; `undefined` if no statement to begin one was seen.
+ */
 export function transactionStart(runner: QueryRunner): number | undefined {
   return started.get(runner);
 }

@@ -1,4 +1,4 @@
-import type { DataSource } from 'typeorm';
+import type { DataSource, QueryResult } from 'typeorm';
 
 import type { CheckConstraints } from './check-constraints';
 import type { DatabaseCatalog } from './database-catalog';
@@ -39,6 +39,13 @@ export interface Dialect {
    * @throws {@link ConfigurationError}
    */
   requireSettings?(dataSource: DataSource): Promise<void>;
+  /**
+   * Refuses what an INSERT that leaves out rows which are there has forgiven besides, by its result and the number of
+   * its rows; left out where it forgives no change of a value.
+   *
+   * @throws {@link ConfigurationError}
+   */
+  requireOnlyLeftOut?(result: QueryResult, rows: number): void;
   /**
    * Removes rows with secrets from the errors of a DataSource's driver, before TypeORM has them; left out where
    * errors name only constraints and columns.

@@ -34,6 +34,12 @@ export interface SqlForms {
    * from an older one fails.
    */
   readonly currentRows: string;
+  /**
+   * Ends a SELECT of one row, by all columns of a unique index, that reads it as it was committed last, past the
+   * snapshot of the transaction, and takes no right but to read; left out where a row that is in the way of an INSERT
+   * is seen.
+   */
+  readonly committedRow?: string;
   /** Whether the name of a row may stand for its values. */
   readonly rowsAreValues: boolean;
   /** How TypeORM writes the update of a row that is in the way of an INSERT. */
@@ -69,6 +75,8 @@ export interface SqlForms {
   /** A text or an integer of any value. */
   cast(sql: string, type: 'text' | 'integer'): string;
   concat(parts: readonly string[]): string;
+  /** A text as it is compared by its bytes; left out where all texts are. */
+  readonly exactly?: (text: string) => string;
   /** The digits of bytes, in lower case. */
   hex(sql: string): string;
   /** Whether a text has digits of {@link hex} only. */

@@ -33,7 +33,8 @@ export interface Transactions {
   /**
    * Fetches the age of the snapshot that the connection reads, in milliseconds; 0 if writing from it would fail.
    *
-   * @param startedAt - when TypeORM began the transaction, in milliseconds since 1970; `undefined` if it did not.
+   * @param startedAt - when the transaction began, or an earlier one, in milliseconds since 1970; `undefined` if that
+   * was not seen.
    */
   snapshotAge(runner: QueryRunner, startedAt: number | undefined): Promise<number>;
   /**

@@ -1,7 +1,7 @@
 import type { QueryRunner } from 'typeorm';
 
 import { withConnection } from '../connection/lent-connection';
-import { dialectOf } from '../dialect/dialect-of';
+import { checkNames } from '../metadata/check-names';
 import { otherCiphertextCheck } from '../metadata/ciphertext-check';
 import type { EncryptedColumn } from '../metadata/encrypted-column';
 
@@ -25,10 +25,8 @@ export async function storedChecks(
     const stored: StoredCheck[] = [];
     for (const [metadata, { columns }] of byEntity) {
       if (metadata.tableType === 'entity-child') continue;
-      const table = await runner.getTable(metadata.tablePath);
-      if (table === undefined) continue;
-      const checks = (await dialectOf(dataSource).checks?.of(runner, metadata)) ?? table.checks;
-      const names = new Set(checks.map(({ name }) => name));
+      const names = await checkNames(runner, metadata);
+      if (names === undefined) continue;
       for (const encrypted of columns) {
         const { check, column, policy } = encrypted;
         const { name } = otherCiphertextCheck(column, policy, dataSource);

@@ -11,15 +11,20 @@ import { dialectOf } from '../dialect/dialect-of';
  */
 type Canonical = (stored: unknown) => string | undefined;
 
+const TEXT_TYPES = [
+  ...['character varying', 'varchar', 'text', 'nvarchar', 'enum'],
+  ...['tinytext', 'mediumtext', 'longtext'],
+];
+
 /** By the type of a column in the database, as its driver normalizes it. Others may change what is stored. */
 const FORMS: Readonly<Record<string, (column: ColumnMetadata) => Canonical>> = {
   ...formOf(integers, [
     ...['integer', 'bigint', 'smallint', 'int', 'int2', 'int8', 'tinyint', 'mediumint'],
     'unsigned big int',
   ]),
-  ...formOf(texts, ['character varying', 'varchar', 'text', 'nvarchar', 'enum']),
+  ...formOf(texts, TEXT_TYPES),
   ...formOf(() => uuid, ['uuid']),
-  ...formOf(() => bytes, ['bytea', 'blob']),
+  ...formOf(() => bytes, ['bytea', 'blob', 'mediumblob', 'longblob']),
 };
 
 function formOf<T>(form: T, types: readonly string[]): Record<string, T> {
@@ -59,6 +64,11 @@ export function canonicalForm(column: ColumnMetadata): (stored: unknown) => stri
   };
 }
 
+/** Whether a column holds texts that have to be equal in their bytes. */
+export function isText(column: ColumnMetadata): boolean {
+  return TEXT_TYPES.includes(typeOf(column));
+}
+
 function notCanonical(
   { entityMetadata, propertyPath: property }: ColumnMetadata,
   type: string,
@@ -68,7 +78,9 @@ function notCanonical(
   const what =
     stored === null || stored === undefined
       ? 'the row has no value for it'
-      : `its value is not one that the type "${type}" holds exactly`;
+      : TEXT_TYPES.includes(type) && typeof stored !== 'string'
+        ? `its value is a ${typeof stored}, which the database turns into text in its own way: pass a string`
+        : `its value is not one that the type "${type}" holds exactly`;
   return new UnsupportedValueError(
     `${entity}.${property}: encrypted values of the row are bound to it, and ${what}. Set it before the row ` +
       'is written, to a value of the declared type.',
@@ -92,12 +104,14 @@ function integers({ entityMetadata }: ColumnMetadata): Canonical {
   };
 }
 
-function texts({ length }: ColumnMetadata): Canonical {
+function texts({ length, enum: labels }: ColumnMetadata): Canonical {
   // PostgreSQL cuts spaces off that are beyond the length.
   const most = length === '' ? Infinity : Number(length);
   return (stored) => {
-    if (typeof stored === 'bigint' || Number.isSafeInteger(stored)) return String(stored);
+    // A number is not the text that it becomes: drivers of SQLite make '5' or '5.0' of 5.
     if (typeof stored !== 'string' || stored.length > most) return undefined;
+    // MySQL takes labels in other letters, and stores its own.
+    if (labels?.includes(stored) === false) return undefined;
     return isWellFormed(stored) ? utf8(stored) : undefined;
   };
 }

@@ -25,10 +25,10 @@ export function recordCreatedKeys(): void {
   const { broadcast } = broadcaster;
   broadcaster.broadcast = function (event, ...of) {
     const { queryRunner } = this;
-    if (event === 'BeforeTransactionStart' && queryRunner.transactionDepth === 0) {
-      noteTransactionStart(queryRunner);
+    if (event === 'BeforeQuery') {
+      requireCommittedReads(queryRunner, String(of[0]));
+      noteTransactionStart(queryRunner, String(of[0]));
     }
-    if (event === 'BeforeQuery') requireCommittedReads(queryRunner, String(of[0]));
     const done = broadcast.call(this, event, ...of);
     if (event === 'BeforeTransactionCommit') return done.then(() => beforeCommit(this));
     return ENDS.includes(event)

@@ -6,6 +6,7 @@ import type { ScopeKeyRecord } from '../../keys/record/scope-key-record';
 import type { ScopeKeyChange } from '../../keys/scopes/scope-key-store';
 import { dialectOf } from '../dialect/dialect-of';
 
+import { insertMissingRows } from './insert-unless-present';
 import { ScopeKeySchema } from './scope-key-table';
 import type { ScopeKeyRow } from './scope-key-table';
 import { readBytes, readDate, readOneOf, readText, readWholeNumber, StoredRow } from './stored-row';
@@ -18,15 +19,23 @@ const CHANGED = ['state', 'sealed', 'since', 'branchId'] as const;
 export async function insertRows(
   runner: QueryRunner,
   records: readonly ScopeKeyRecord[],
-  ignoresTaken: boolean,
 ): Promise<void> {
-  const insert = runner.manager
+  await runner.manager
     .createQueryBuilder()
     .insert()
     .into(ScopeKeySchema)
-    .values(records.map(rowOf));
-  const statement = ignoresTaken ? insert.orIgnore() : insert;
-  await statement.callListeners(false).updateEntity(false).execute();
+    .values(records.map(rowOf))
+    .callListeners(false)
+    .updateEntity(false)
+    .execute();
+}
+
+/** Inserts records, except those whose slot is taken. Returns how many it inserted. */
+export function insertUntaken(
+  runner: QueryRunner,
+  records: readonly ScopeKeyRecord[],
+): Promise<number> {
+  return insertMissingRows(runner, ScopeKeySchema, records.map(rowOf));
 }
 
 /** Changes rows by one statement. Returns false if some of them were no longer as expected. */

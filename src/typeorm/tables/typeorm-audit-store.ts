@@ -6,6 +6,7 @@ import { inOwnTransaction } from '../connection/own-transaction';
 import { withOwnTables } from '../connection/table-access';
 import { catalogOf, dialectOf } from '../dialect/dialect-of';
 
+import { committedRow } from './committed-row';
 import { insertUnlessPresent } from './insert-unless-present';
 import { readCounts, readWholeNumber, StoredRow } from './stored-row';
 
@@ -147,11 +148,13 @@ export class TypeormAuditStore implements AuditStore<QueryRunner> {
     );
   }
 
-  async last(connection?: QueryRunner): Promise<AuditEntry | undefined> {
+  async last(connection?: QueryRunner, taken = 0): Promise<AuditEntry | undefined> {
     const [entry] = await this.#find(connection, (query) =>
       query.orderBy('a.seq', 'DESC').limit(1),
     );
-    return entry;
+    if (connection === undefined || (entry?.seq ?? 0) >= taken) return entry;
+    const row = await committedRow(connection, AuditSchema, { seq: taken });
+    return row === undefined ? entry : entryOf(row);
   }
 
   append(entry: AuditEntry, connection: QueryRunner): Promise<boolean> {

@@ -3,6 +3,7 @@ import type { DataSource, QueryRunner, SelectQueryBuilder } from 'typeorm';
 import type { Scope } from '../../keys/record/scope';
 import type { ScopeKeyRecord } from '../../keys/record/scope-key-record';
 import type {
+  InsertedScopeKeys,
   RotatableScopes,
   ScopeCount,
   ScopeKeyChange,
@@ -16,9 +17,10 @@ import { dialectOf } from '../dialect/dialect-of';
 
 import { countedScopes } from './counted-scopes';
 import { hasMarkSql, rotatableScopes } from './rotatable-scopes';
-import { insertRows, recordOf, updateRows } from './scope-key-row';
+import { insertRows, insertUntaken, recordOf, updateRows } from './scope-key-row';
 import { ScopeKeySchema } from './scope-key-table';
 import type { ScopeKeyRow } from './scope-key-table';
+import { keysInTheirPlace } from './taken-slots';
 
 /** Values in one statement; under the parameter limit of any database. */
 const PER_QUERY = 5_000;
@@ -161,19 +163,25 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
     records: readonly ScopeKeyRecord[],
     connection: QueryRunner | undefined,
     confirm: (transaction: QueryRunner) => Promise<void>,
-  ): Promise<boolean> {
-    const insert = async (runner: QueryRunner): Promise<void> => {
-      for (const page of pagesOf(records, PER_WRITE)) await insertRows(runner, page, true);
+  ): Promise<InsertedScopeKeys> {
+    const insert = async (runner: QueryRunner): Promise<ScopeKeyRecord[]> => {
+      const taken: ScopeKeyRecord[] = [];
+      for (const page of pagesOf(records, PER_WRITE)) {
+        const count = await insertUntaken(runner, page);
+        if (count < page.length) taken.push(...(await keysInTheirPlace(runner, page)));
+      }
+      return taken;
     };
     if (connection !== undefined && (await this.#isActive(connection))) {
-      await withOwnTables(this.#dataSource, connection, insert);
-      return false;
+      const taken = await withOwnTables(this.#dataSource, connection, insert);
+      return { isDurable: false, taken };
     }
-    return inOwnTransaction(this.#dataSource, connection, async (runner) => {
+    const isDurable = await inOwnTransaction(this.#dataSource, connection, async (runner) => {
       await insert(runner);
       await confirm(runner);
       return true;
     });
+    return { isDurable, taken: [] };
   }
 
   async apply(
@@ -184,7 +192,7 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
     try {
       return await inOwnTransaction(this.#dataSource, undefined, async (runner) => {
         if (!(await updateAll(runner, changes))) return false;
-        for (const page of pagesOf(inserted, PER_WRITE)) await insertRows(runner, page, false);
+        for (const page of pagesOf(inserted, PER_WRITE)) await insertRows(runner, page);
         return updateAll(runner, await then(runner));
       });
     } catch (error) {

@@ -112,7 +112,7 @@ async function indexes(
 ): Promise<DatabaseIndex[]> {
   const parts = await fromSchema<{
     name: string;
-    distinct_values: number;
+    distinct_values: number | string;
     column: string | null;
     prefix: number | null;
   }>(
@@ -126,7 +126,7 @@ async function indexes(
     .map((index) => parts.filter(({ name }) => name === index))
     .filter(([first]) => first?.column === column)
     .map((of) => ({
-      unique: of.every(({ distinct_values: others }) => others === 0),
+      unique: of.every(({ distinct_values: others }) => Number(others) === 0),
       whole: of.every(({ prefix }) => prefix === null),
       columns: of.map((part) => part.column),
     }));
@@ -135,10 +135,11 @@ async function indexes(
 async function statementLog(runner: QueryRunner): Promise<StatementLog | undefined> {
   const [row] = (await runner.query(
     'SELECT @@global.general_log AS general, @@global.slow_query_log AS slow',
-  )) as { general: number; slow: number }[];
-  if (!row || (row.general === 0 && row.slow === 0)) return undefined;
+  )) as { general: number | string; slow: number | string }[];
+  const [general, slow] = [Number(row?.general), Number(row?.slow)];
+  if (general === 0 && slow === 0) return undefined;
   return {
-    settings: `general_log = ${String(row.general)}, slow_query_log = ${String(row.slow)}`,
+    settings: `general_log = ${String(general)}, slow_query_log = ${String(slow)}`,
     remedy: 'Set both to 0, since the driver puts parameters into the text of a statement',
   };
 }

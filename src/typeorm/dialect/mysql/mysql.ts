@@ -5,6 +5,7 @@ import { mysqlChecks } from './checks';
 import { redactFailingRows } from './failing-rows';
 import { mysqlFailure } from './failures';
 import { mysqlRules } from './lexical-rules';
+import { requireOnlyLeftOut } from './left-out-rows';
 import { mysqlNames } from './names';
 import { mysqlOwnTables } from './own-tables';
 import { requireSettings } from './settings';
@@ -26,6 +27,7 @@ export const mysql: Dialect = {
   checks: mysqlChecks,
   ownTables: mysqlOwnTables,
   requireSettings,
+  requireOnlyLeftOut,
   redactFailingRows,
   failure: mysqlFailure,
 };

@@ -12,6 +12,9 @@ import { mysqlValues } from './values';
  */
 const COLLATION = '/*!80017 utf8mb4_0900_bin */ /*M!100202 utf8mb4_nopad_bin */';
 
+/** Keeps a generated column out of `SELECT *`, so that rows can be copied: nothing else may be inserted into it. */
+const INVISIBLE = '/*!80023 INVISIBLE */ /*M!100303 INVISIBLE */';
+
 /** The column with what ciphertexts begin with, in the collation that {@link mysqlValues} gives those. */
 const PREFIX = 'prefix';
 
@@ -60,7 +63,7 @@ function indexSql({ name = '', columnNames, isUnique, where }: TableIndex): stri
   if (!where) return [`${isUnique ? 'UNIQUE ' : ''}INDEX ${index} (${columns})`];
   const condition = where.replaceAll('"', '`');
   return [
-    `${index} tinyint AS (CASE WHEN ${condition} THEN 1 END) STORED`,
+    `${index} tinyint AS (CASE WHEN ${condition} THEN 1 END) STORED ${INVISIBLE}`,
     `UNIQUE INDEX ${index} (${columns}, ${index})`,
   ];
 }

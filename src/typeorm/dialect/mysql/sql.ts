@@ -10,8 +10,10 @@ const NOW_MS = `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', ${NOW}) DIV 1000`;
 
 const TOO_LATE = 'field-encryption: the key is too old';
 
-/** What `sqlstring`, with which the driver puts parameters into the text, takes for a placeholder: in quotes, too. */
 const QUESTIONS = /\?+/g;
+/** The same outside of quotes and comments. */
+const QUOTED_OR_QUESTIONS =
+  /'(?:[^'\\]|\\[^])*'|"(?:[^"\\]|\\[^])*"|`[^`]*`|#.*|--\s.*|\/\*(?![!+])[^]*?\*\/|\?+/g;
 
 const CAST_TYPES = { text: 'CHAR', integer: 'SIGNED' } as const;
 
@@ -20,6 +22,8 @@ export const mysqlSql: SqlForms = {
   now: NOW_MS,
   lockRows: ' FOR UPDATE',
   currentRows: ' FOR UPDATE',
+  // Of MySQL, as the other form takes the right to change rows there; each takes that of the other for a comment.
+  committedRow: ' /*!80000 FOR SHARE */ /*M!100000 LOCK IN SHARE MODE */',
   rowsAreValues: false,
   upsert: { update: ' ON DUPLICATE KEY UPDATE ', hasAlias: false },
   conflictsWithAny: (column) => `CAST(${column} AS BINARY) <=> CAST(VALUES(${column}) AS BINARY)`,
@@ -29,6 +33,7 @@ export const mysqlSql: SqlForms = {
   placeholderAt,
   cast: (sql, type) => `CAST(${sql} AS ${CAST_TYPES[type]})`,
   concat: (parts) => `CONCAT(${parts.join(', ')})`,
+  exactly: (text) => `CAST(CONVERT(${text} USING utf8mb4) AS BINARY)`,
   hex: (sql) => `LOWER(HEX(${sql}))`,
   isHex: (sql) => `${exact(sql)} NOT REGEXP '[^0-9a-f]'`,
   jsonTexts: (array) =>
@@ -88,10 +93,21 @@ function onlyDuplicates(sql: string, key: string): string {
   return `${insert.slice(0, end)} ON DUPLICATE KEY UPDATE ${key} = ${key}${insert.slice(end)}`;
 }
 
+/**
+ * Finds a placeholder as all versions of the driver do: older ones also count those in quotes and comments, so that
+ * there is none where these would have it in another place.
+ */
 function placeholderAt(sql: string, at: number): Placeholder | undefined {
+  const everywhere = matchAt(sql, QUESTIONS, at);
+  const outside = matchAt(sql, QUOTED_OR_QUESTIONS, at);
+  return everywhere?.index === outside?.index && outside?.text === '?' ? outside : undefined;
+}
+
+function matchAt(sql: string, form: RegExp, at: number): Placeholder | undefined {
   let found = -1;
-  for (const { 0: text, index } of sql.matchAll(QUESTIONS)) {
-    if (text.length <= 2 && ++found === at) return text === '?' ? { index, text } : undefined;
+  for (const { 0: text, index } of sql.matchAll(form)) {
+    // Two stand for a name, and more for nothing.
+    if (text.startsWith('?') && text.length <= 2 && ++found === at) return { index, text };
   }
   return undefined;
 }

@@ -7,7 +7,7 @@ type Clause = Expressions['wheres'][number];
 type Condition = Clause['condition'];
 
 /** One equality in a string, with or without an alias: `patient.id = :id`. */
-const EQUALITY = /^"?([\w.]+)"?(?:\."?(\w+)"?)?\s*=\s*:(\w+)$/;
+const EQUALITY = /^["`]?([\w.]+)["`]?(?:\.["`]?(\w+)["`]?)?\s*=\s*:(\w+)$/;
 
 /**
  * Returns the columns that the criteria of a statement fix to one value, so that all rows it hits have that:

@@ -16,6 +16,7 @@ import { UpdateTargets } from '../unique/token-rows';
 
 import { encryptedEntityOf, prepareWrite } from './prepared-write';
 import type { WriteBuilder } from './prepared-write';
+import { restrictTo } from './restricted-rows';
 import { noteHitRow, UpdatedRows } from './updated-row';
 import { requireUseOfWritten, writtenRows } from './written-values';
 
@@ -93,7 +94,9 @@ function withScopeOfHitRows(
       const hit = await hitRow(builder, open, runner);
       if (hit === undefined) return noneHit();
       const forget = noteHitRow(builder, hit);
-      const restore = restrictTo(builder, hit);
+      const { parameters } = builder.expressionMap;
+      // Rows that others commit meanwhile are kept out.
+      const restore = restrictTo(builder, hit, 'fieldEncryptionScope');
       try {
         return await update(runner);
       } catch (error) {
@@ -102,6 +105,7 @@ function withScopeOfHitRows(
       } finally {
         forget();
         restore();
+        builder.expressionMap.parameters = parameters;
       }
     });
   return withConnection(installation.dataSource, heldRunner, (runner) =>
@@ -132,40 +136,14 @@ async function hitRow(
       ({ databaseName }, i) => `${connection.driver.escape(databaseName)} AS ${String(names[i])}`,
     ),
   );
-  const { lockRows } = dialectOf(connection).sql;
+  const { exactly, lockRows } = dialectOf(connection).sql;
+  const exact = exactly === undefined ? [] : names.map((name) => exactly(name));
   const [row, ...others] = (await runner.query(
-    `SELECT DISTINCT ${names.join(', ')} FROM (${sql}${lockRows}) hit LIMIT 2`,
+    `SELECT DISTINCT ${[...names, ...exact].join(', ')} FROM (${sql}${lockRows}) hit LIMIT 2`,
     parameters.values,
   )) as ObjectLiteral[];
   if (others.length > 0) throw hitsSeveral(open);
   return row && new Map(columns.map((each, i) => [each, row[String(names[i])] as unknown]));
-}
-
-/** Keeps rows out that others commit meanwhile. Returns a function that takes this back. */
-function restrictTo(
-  { connection, expressionMap }: AnyQueryBuilder,
-  hit: ReadonlyMap<ColumnMetadata, unknown>,
-): () => void {
-  const { wheres, parameters } = expressionMap;
-  const added = [...hit].map(([{ databaseName }, value], i) => {
-    const name = `fieldEncryptionScope${String(i)}`;
-    return { sql: `${connection.driver.escape(databaseName)} = :${name}`, name, value };
-  });
-  const before =
-    wheres.length === 0
-      ? []
-      : [{ type: 'and' as const, condition: { operator: 'brackets' as const, condition: wheres } }];
-  expressionMap.wheres = [
-    ...before,
-    ...added.map(({ sql }) => ({ type: 'and' as const, condition: sql })),
-  ];
-  expressionMap.parameters = {
-    ...parameters,
-    ...Object.fromEntries(added.map(({ name, value }) => [name, value])),
-  };
-  return () => {
-    Object.assign(expressionMap, { wheres, parameters });
-  };
 }
 
 function noneHit(): UpdateResult {

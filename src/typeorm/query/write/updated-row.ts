@@ -2,7 +2,8 @@ import type { EntityMetadata, ObjectLiteral } from 'typeorm';
 import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 
 import { FieldEncryptionError } from '../../../errors';
-import { canonicalForm } from '../../metadata/canonical-value';
+import { dialectOf } from '../../dialect/dialect-of';
+import { canonicalForm, isText } from '../../metadata/canonical-value';
 import { withKnownRow } from '../../metadata/known-row';
 import { queryRefused } from '../../metadata/encrypted-column';
 import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
@@ -10,6 +11,7 @@ import type { RowBinding } from '../../metadata/row-binding';
 import type { AnyQueryBuilder } from '../any-query-builder';
 
 import { fixedValues } from './fixed-values';
+import { restrictTo } from './restricted-rows';
 import type { WrittenRow } from './written-row';
 
 /** The rows that `save()` updates, by the values that it writes. */
@@ -47,7 +49,22 @@ export function writingUpdatedRows(
   if (entity?.isBound !== true || mainAlias === undefined) return build();
   const rows = new UpdatedRows(builder, mainAlias.metadata);
   assertBoundColumnsKept(entity, values(), rows);
-  return withKnownRow(rows, build);
+  return withKnownRow(rows, () => hittingJust(builder, rows.fixedOf(entity), build));
+}
+
+/** Builds the UPDATE of rows whose bound texts are the same by their bytes, where the database compares otherwise. */
+function hittingJust(
+  builder: AnyQueryBuilder,
+  fixed: ReadonlyMap<ColumnMetadata, unknown>,
+  build: () => string,
+): string {
+  if (fixed.size === 0 || dialectOf(builder.connection).sql.exactly === undefined) return build();
+  const restore = restrictTo(builder, fixed, 'fieldEncryptionBound');
+  try {
+    return build();
+  } finally {
+    restore();
+  }
 }
 
 /** The rows that an UPDATE hits, which all have the same bound columns. */
@@ -65,6 +82,17 @@ export class UpdatedRows implements WrittenRow {
     const open = binding.columns.find((column) => this.value(column) === undefined);
     if (open !== undefined) throw notFixed(encrypted, binding, open);
     return binding.contextOf((i) => this.value(binding.columns[i]));
+  }
+
+  /** Returns the values that the criteria fix of texts which values of an entity are bound to. */
+  fixedOf({ columns }: EncryptedEntity): ReadonlyMap<ColumnMetadata, unknown> {
+    const bound = columns.flatMap(({ binding }) => binding?.columns ?? []).filter(isText);
+    return new Map(
+      bound.flatMap((column) => {
+        const value = this.#fixed.get(column);
+        return value === undefined ? [] : [[column, value]];
+      }),
+    );
   }
 
   /** Whether a value that is written to a bound column is the one that the rows have. */

@@ -1,0 +1,196 @@
+import { TableColumn } from 'typeorm';
+import type { QueryRunner } from 'typeorm';
+import { TableUtils } from 'typeorm/schema-builder/util/TableUtils.js';
+
+import { quotedName } from '../../typeorm/dialect/mysql/names';
+import { mysqlValues } from '../../typeorm/dialect/mysql/values';
+import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
+import type { ExpandedTable } from '../expanded-table';
+import type { MigrationStep } from '../migration-draft';
+
+import { isBinary, isShort, oldForm, shortFloat, unchanged } from './live-column';
+import type { LiveColumn } from './live-column';
+import { queryWhether, TableConditions } from './table-conditions';
+import type { Part } from './table-definition';
+
+/** The part of TypeORM's query runner that is used; protected, but the same in both majors. */
+interface DefiningRunner {
+  buildCreateColumnSql(column: TableColumn, skipPrimary: boolean): string;
+}
+
+/** Returns the definition of a column, as TypeORM would create it. */
+export function definitionOf(runner: QueryRunner, column: TableColumn): string {
+  return (runner as unknown as DefiningRunner).buildCreateColumnSql(column, true);
+}
+
+/** Types whose text form would lose digits, or be bytes, and the type from which it is right. */
+const BY_WAY_OF: ReadonlyMap<string, { readonly base: string; readonly type: string }> = new Map([
+  ['float', { base: 'double', type: 'double' }],
+  ['bit', { base: 'bigint', type: 'bigint unsigned' }],
+]);
+
+/** What a column is, and what it is to be. */
+export interface ChangedColumn {
+  readonly encrypted: EncryptedColumn;
+  readonly live: LiveColumn;
+  /** Its definition in the table. */
+  readonly part: Part;
+}
+
+/**
+ * The change of a column into one of ciphertexts, in both directions. It is converted into text by a statement
+ * that changes all columns of the table. Statements before and after it do what the conversion cannot.
+ */
+export class ColumnChange {
+  readonly encrypted: EncryptedColumn;
+  readonly #live: LiveColumn;
+  readonly #part: Part;
+  readonly #runner: QueryRunner;
+  readonly #table: string;
+  readonly #conditions: TableConditions;
+  readonly #wanted: TableColumn;
+  readonly #text: TableColumn;
+
+  constructor({ runner, table }: ExpandedTable, { encrypted, live, part }: ChangedColumn) {
+    const { column, policy } = encrypted;
+    this.encrypted = encrypted;
+    this.#live = live;
+    this.#part = part;
+    this.#runner = runner;
+    this.#table = table.name;
+    this.#conditions = new TableConditions(table.metadata.tablePath);
+    this.#wanted = new TableColumn(
+      TableUtils.createTableColumnOptions(column, runner.connection.driver),
+    );
+    const becomesBinary = policy.storage === 'binary' && !isBinary(live);
+    this.#text = becomesBinary
+      ? Object.assign(this.#wanted.clone(), { type: 'longtext', ...mysqlValues.exactCleartext })
+      : this.#wanted;
+  }
+
+  /** Whether the values get another form. */
+  get isConverted(): boolean {
+    return this.#becomesBinary || this.#changesText;
+  }
+
+  /** Whether the statement for all columns changes this one. */
+  get isAltered(): boolean {
+    const { default: value, extra } = this.#live;
+    return (
+      this.#changesText || extra !== '' || (value ?? 'NULL') !== 'NULL' || this.check !== undefined
+    );
+  }
+
+  /** The CHECK in the definition, which MariaDB has there: of JSON, or of the application. */
+  get check(): string | undefined {
+    return / (CHECK \(.*\))$/s.exec(this.#part.sql)?.[1];
+  }
+
+  /** The bytes that the new column takes in a row; `undefined` if its values are stored elsewhere. */
+  get bytesInRow(): number | undefined {
+    // A character takes four.
+    return this.#wanted.type === 'varchar' ? 4 * Number(this.#wanted.length) : undefined;
+  }
+
+  get action(): string {
+    return `MODIFY ${definitionOf(this.#runner, this.#text)}`;
+  }
+
+  get undoingAction(): string {
+    return `MODIFY ${this.#part.sql}`;
+  }
+
+  /** Whether the statement for all columns is still to come. */
+  get isPending(): string {
+    const way = BY_WAY_OF.get(this.#live.base);
+    return way === undefined ? this.isBefore : `(${this.isBefore} OR ${this.#has(way.base)})`;
+  }
+
+  /** Whether the column is as it was. */
+  get isBefore(): string {
+    const { name } = this.#part;
+    return this.check === undefined
+      ? this.#conditions.column(name, unchanged(this.#live))
+      : this.#conditions.check(name);
+  }
+
+  /** The steps before the statement for all columns. */
+  before(): MigrationStep[] {
+    const way = BY_WAY_OF.get(this.#live.base);
+    if (way === undefined) return [];
+    return [this.#modify(this.#number(way.type), queryWhether(this.#has(this.#live.base)))];
+  }
+
+  /** The steps of `down` before the statement for all columns. */
+  beforeUndoing(): MigrationStep[] {
+    const when = queryWhether(this.#has(this.#text.type));
+    const old = oldForm(this.#live, this.encrypted);
+    const way = this.#live.base === 'bit' ? BY_WAY_OF.get('bit') : undefined;
+    return [
+      ...(old === undefined ? [] : [{ sql: this.#update(old), when }]),
+      ...(way === undefined ? [] : [this.#modify(this.#number(way.type), when)]),
+    ];
+  }
+
+  /** The steps after the statement for all columns, each with what undoes it. */
+  after(): (readonly [MigrationStep, ...MigrationStep[]])[] {
+    const name = this.#name;
+    const isText = queryWhether(this.#has(this.#text.type));
+    const digits = { value: shortFloat(name), where: isFloat(name) };
+    return [
+      ...(this.#live.base === 'float'
+        ? [[{ sql: this.#update(digits), when: isText }] as const]
+        : []),
+      ...(this.#becomesBinary
+        ? [
+            [
+              this.#modify(definitionOf(this.#runner, this.#wanted), isText),
+              this.#modify(
+                definitionOf(this.#runner, this.#text),
+                queryWhether(this.#has(this.#wanted.type)),
+              ),
+            ] as const,
+          ]
+        : []),
+    ];
+  }
+
+  get #name(): string {
+    return quotedName(this.#part.name);
+  }
+
+  get #becomesBinary(): boolean {
+    return this.#text !== this.#wanted;
+  }
+
+  get #changesText(): boolean {
+    const { type, collation } = this.#live;
+    const { driver } = this.#runner.connection;
+    return (
+      driver.createFullType(this.#text) !== type || (this.#text.collation ?? null) !== collation
+    );
+  }
+
+  /** Whether the column has a type at present. */
+  #has(base: string): string {
+    return this.#conditions.column(this.#part.name, `data_type = '${base}'`);
+  }
+
+  /** The definition of a column of numbers. */
+  #number(type: string): string {
+    return `${this.#name} ${type} ${this.#wanted.isNullable ? 'NULL' : 'NOT NULL'}`;
+  }
+
+  #modify(definition: string, when: string): MigrationStep {
+    return { sql: `ALTER TABLE ${this.#table} MODIFY ${definition}`, when };
+  }
+
+  #update({ value, where }: { readonly value: string; readonly where: string }): string {
+    return `UPDATE ${this.#table} SET ${this.#name} = ${value} WHERE ${where}`;
+  }
+}
+
+/** Whether a text is a float that is the same from fewer digits. */
+function isFloat(name: string): string {
+  return `IF(${name} REGEXP '^-?[0-9][0-9.e+-]*$', ${isShort(name)}, FALSE)`;
+}
