@@ -2,8 +2,6 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { createConnection } from 'mysql2/promise';
-import { Client } from 'pg';
 import { DataSource } from 'typeorm';
 import type { DataSourceOptions } from 'typeorm';
 
@@ -99,11 +97,8 @@ async function createOnServer(kind: ServerKind): Promise<string> {
 
 async function onServer(kind: ServerKind, sql: string): Promise<void> {
   const url = serverUrl(kind) ?? '';
-  const client =
-    kind === 'MariaDB'
-      ? await createConnection({ uri: url })
-      : new Client({ connectionString: url });
-  await client.connect();
-  await client.query(sql);
-  await client.end();
+  const type = kind === 'MariaDB' ? 'mariadb' : 'postgres';
+  const server = await new DataSource({ type, url }).initialize();
+  await server.query(sql);
+  await server.destroy();
 }
