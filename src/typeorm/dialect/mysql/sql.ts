@@ -36,8 +36,10 @@ export const mysqlSql: SqlForms = {
   exactly: (text) => `CAST(CONVERT(${text} USING utf8mb4) AS BINARY)`,
   hex: (sql) => `LOWER(HEX(${sql}))`,
   isHex: (sql) => `${exact(sql)} NOT REGEXP '[^0-9a-f]'`,
+  // By their bytes, and with no collation of the database, which does not compare with that of the connection.
   jsonTexts: (array) =>
-    `SELECT texts.text FROM JSON_TABLE(${array}, '$[*]' COLUMNS (text LONGTEXT PATH '$')) AS texts`,
+    `SELECT texts.text COLLATE utf8mb4_bin FROM JSON_TABLE(${array}, '$[*]' ` +
+    "COLUMNS (text LONGTEXT CHARACTER SET utf8mb4 PATH '$')) AS texts",
   tuples: (tuples) => `(${tuples.join(', ')})`,
   prefix: (cell, storage) =>
     storage === 'text'
