@@ -36,7 +36,7 @@ describeEachDatabase('The dialect of a database', (kind) => {
       ...dataSourceOptions,
       entities: [DataKeySchema],
       synchronize: true,
-    } as typeof dataSourceOptions).initialize();
+    }).initialize();
     dialect = dialectOf(dataSource);
     runner = dataSource.createQueryRunner();
     const { columnType, exactText } = dialect.values;
