@@ -2,15 +2,28 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { Client } from 'pg';
 import { DataSource } from 'typeorm';
 import type { DataSourceOptions } from 'typeorm';
 
-export const DATABASE_KINDS = ['SQLite in memory', 'SQLite file', 'PostgreSQL'] as const;
+export const DATABASE_KINDS = ['SQLite in memory', 'SQLite file', 'PostgreSQL', 'MariaDB'] as const;
 export type DatabaseKind = (typeof DATABASE_KINDS)[number];
 
-/** Connection URL of a PostgreSQL server on which databases may be created. */
-export const POSTGRES_URL = 'FIELD_ENCRYPTION_TEST_PG_URL';
+/** The variables with the connection URLs of servers on which databases may be created. */
+export const SERVER_URLS = {
+  PostgreSQL: 'FIELD_ENCRYPTION_TEST_PG_URL',
+  MariaDB: 'FIELD_ENCRYPTION_TEST_MYSQL_URL',
+} as const;
+export type ServerKind = keyof typeof SERVER_URLS;
+
+/** Returns the URL of a server; `undefined` if there is none. */
+export function serverUrl(kind: ServerKind): string | undefined {
+  return process.env[SERVER_URLS[kind]];
+}
+
+/** Whether a database of this kind can be created. */
+export function isAvailable(kind: DatabaseKind): boolean {
+  return !(kind in SERVER_URLS) || serverUrl(kind as ServerKind) !== undefined;
+}
 
 /** A database for one comparison. Plain data, so that it can be sent to a process. */
 export interface Database {
@@ -27,17 +40,17 @@ export async function createDatabase(kind: DatabaseKind): Promise<Database> {
     case 'SQLite file':
       return { kind, location: join(mkdtempSync(join(tmpdir(), 'field-encryption-')), 'bench.db') };
     case 'PostgreSQL':
-      return { kind, location: await createPostgresDatabase() };
+    case 'MariaDB':
+      return { kind, location: await createOnServer(kind) };
   }
 }
 
 /** Removes a database, whose DataSources must have been destroyed. */
 export async function dropDatabase({ kind, location }: Database): Promise<void> {
   if (kind === 'SQLite file') rmSync(dirname(location), { recursive: true });
-  if (kind === 'PostgreSQL') {
-    const name = new URL(location).pathname.slice(1);
-    await onServer((client) => client.query(`DROP DATABASE ${name} WITH (FORCE)`));
-  }
+  const name = kind in SERVER_URLS ? new URL(location).pathname.slice(1) : '';
+  if (kind === 'PostgreSQL') await onServer(kind, `DROP DATABASE ${name} WITH (FORCE)`);
+  if (kind === 'MariaDB') await onServer(kind, `DROP DATABASE ${name}`);
 }
 
 /** Returns a DataSource that creates the tables of its entities when it is initialized. */
@@ -46,22 +59,25 @@ export function dataSourceOn(
   entities: readonly (new () => object)[],
 ): DataSource {
   const common = { entities: [...entities], synchronize: true };
-  const options: DataSourceOptions =
-    kind === 'PostgreSQL'
-      ? { ...common, type: 'postgres', url: location }
-      : {
-          ...common,
-          type: 'better-sqlite3',
-          database: location,
-          ...(kind === 'SQLite file' ? { enableWAL: true } : {}),
-        };
-  return new DataSource(options);
+  const options = (): DataSourceOptions => {
+    if (kind === 'PostgreSQL') return { ...common, type: 'postgres', url: location };
+    if (kind === 'MariaDB') return { ...common, type: 'mariadb', url: location };
+    const wal = kind === 'SQLite file' ? { enableWAL: true } : {};
+    return { ...common, type: 'better-sqlite3', database: location, ...wal };
+  };
+  return new DataSource(options());
 }
+
+const TIDYING: Readonly<Record<string, string>> = {
+  postgres: 'VACUUM',
+  'better-sqlite3': 'PRAGMA wal_checkpoint(TRUNCATE)',
+  // Purges and flushes all along.
+  mariadb: 'DO 0',
+};
 
 /** Vacuums dead rows and writes a checkpoint, between two rounds. */
 export async function tidy(dataSource: DataSource): Promise<void> {
-  const postgres = dataSource.options.type === 'postgres';
-  await dataSource.query(postgres ? 'VACUUM' : 'PRAGMA wal_checkpoint(TRUNCATE)');
+  await dataSource.query(TIDYING[dataSource.options.type] ?? '');
 }
 
 /** Names the setting in results. */
@@ -71,23 +87,18 @@ export function settingName(kind: DatabaseKind): string {
   return `TypeORM ${version}, ${kind}`;
 }
 
-async function createPostgresDatabase(): Promise<string> {
+async function createOnServer(kind: ServerKind): Promise<string> {
   const name = `bench_${randomBytes(6).toString('hex')}`;
-  await onServer((client) => client.query(`CREATE DATABASE ${name}`));
-  const url = new URL(serverUrl());
+  await onServer(kind, `CREATE DATABASE ${name}`);
+  const url = new URL(serverUrl(kind) ?? '');
   url.pathname = `/${name}`;
   return url.href;
 }
 
-async function onServer(work: (client: Client) => Promise<unknown>): Promise<void> {
-  const client = new Client({ connectionString: serverUrl() });
-  await client.connect();
-  await work(client);
-  await client.end();
-}
-
-function serverUrl(): string {
-  const url = process.env[POSTGRES_URL];
-  if (url === undefined) throw new Error(`${POSTGRES_URL} is not set`);
-  return url;
+async function onServer(kind: ServerKind, sql: string): Promise<void> {
+  const url = serverUrl(kind) ?? '';
+  const type = kind === 'MariaDB' ? 'mariadb' : 'postgres';
+  const server = await new DataSource({ type, url }).initialize();
+  await server.query(sql);
+  await server.destroy();
 }

@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { cpus, release, totalmem, type } from 'node:os';
-import { Client } from 'pg';
+import { DataSource } from 'typeorm';
 
+import { serverUrl } from './databases';
 import { peerVersions } from './peers';
 
 /** The machine that the figures were measured on. */
@@ -13,6 +14,7 @@ export interface Machine {
   readonly node: string;
   /** `undefined` if there was no server. */
   readonly postgres?: string;
+  readonly mariadb?: string;
   readonly addOn: boolean;
   readonly peers: Readonly<Record<string, string | undefined>>;
   /** The commit that was measured, if git knows it. */
@@ -21,15 +23,18 @@ export interface Machine {
   readonly date: string;
 }
 
-export async function describeMachine(postgresUrl: string | undefined): Promise<Machine> {
+export async function describeMachine(): Promise<Machine> {
   const commit = commitOf();
+  const postgres = await versionOf('postgres', serverUrl('PostgreSQL'));
+  const mariadb = await versionOf('mariadb', serverUrl('MariaDB'));
   return {
     cpu: cpus()[0]?.model.trim() ?? 'unknown',
     cores: cpus().length,
     memoryGb: Math.round(totalmem() / 2 ** 30),
     system: `${type()} ${release()}`,
     node: process.version,
-    ...(postgresUrl === undefined ? {} : { postgres: await postgresVersion(postgresUrl) }),
+    ...(postgres === undefined ? {} : { postgres }),
+    ...(mariadb === undefined ? {} : { mariadb }),
     addOn: hasAddOn(),
     peers: peerVersions(),
     ...(commit === undefined ? {} : { commit }),
@@ -37,12 +42,19 @@ export async function describeMachine(postgresUrl: string | undefined): Promise<
   };
 }
 
-async function postgresVersion(url: string): Promise<string> {
-  const client = new Client({ connectionString: url });
-  await client.connect();
-  const { rows } = await client.query<{ server_version: string }>('SHOW server_version');
-  await client.end();
-  return rows[0]?.server_version ?? 'unknown';
+async function versionOf(
+  type: 'postgres' | 'mariadb',
+  url: string | undefined,
+): Promise<string | undefined> {
+  if (url === undefined) return undefined;
+  const dataSource = await new DataSource({ type, url }).initialize();
+  const [row] = await dataSource.query<{ version: string }[]>(
+    type === 'postgres'
+      ? "SELECT current_setting('server_version') AS version"
+      : 'SELECT VERSION() AS version',
+  );
+  await dataSource.destroy();
+  return row?.version;
 }
 
 /** Whether the native add-on is installed where the library looks for it. */

@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 
+import { startMariadb } from '../test/support/mariadb-server';
 import { startPostgres } from '../test/support/postgres-server';
 import type { TestServer } from '../test/support/server-process';
 
@@ -10,7 +11,8 @@ import { isHeld, judge } from './bounds';
 import type { Verdict } from './bounds';
 import { askChild } from './child';
 import type { RunQuestion } from './children/run';
-import { POSTGRES_URL } from './databases';
+import { isAvailable, SERVER_URLS, serverUrl } from './databases';
+import type { ServerKind } from './databases';
 import { describeMachine, hasAddOn } from './machine';
 import { peerVersions } from './peers';
 import { pooled, shareOfRounds } from './pool';
@@ -54,9 +56,12 @@ async function main(): Promise<void> {
   const names = NAMES.filter((name) => only === undefined || name === only);
   if (names.length === 0) throw new Error(`There is no scenario ${String(only)}.\n${HELP}`);
   sayWhatIsMissing();
-  const postgres = await usePostgres();
+  const servers = [
+    await useServer('PostgreSQL', startPostgres),
+    await useServer('MariaDB', startMariadb),
+  ];
   try {
-    const machine = await describeMachine(process.env[POSTGRES_URL]);
+    const machine = await describeMachine();
     console.log(machine);
     const results = await run(planOf(names, sizesFor(values)), (done) => {
       if (values.json !== undefined) write(values.json, { machine, results: done });
@@ -65,7 +70,7 @@ async function main(): Promise<void> {
       check(judge(results).filter(({ bound }) => values.large || bound.large !== true));
     }
   } finally {
-    await postgres?.stop();
+    for (const server of servers) await server?.stop();
   }
 }
 
@@ -92,8 +97,7 @@ function planOf(names: readonly ScenarioName[], sizes: Sizes): readonly Run[] {
       })),
     );
   });
-  if (process.env[POSTGRES_URL] !== undefined) return all;
-  return all.filter(({ setting }) => setting.database !== 'PostgreSQL');
+  return all.filter(({ setting }) => isAvailable(setting.database));
 }
 
 /**
@@ -132,15 +136,18 @@ function sayWhatIsMissing(): void {
   console.log(`Not installed, so not measured: ${missing.join(', ')} (npm run bench:peers).`);
 }
 
-/** Starts a PostgreSQL server, unless the environment names one or none is installed. */
-async function usePostgres(): Promise<TestServer | undefined> {
-  if (process.env[POSTGRES_URL] !== undefined) return undefined;
+/** Starts a server, unless the environment names one or none is installed. */
+async function useServer(
+  kind: ServerKind,
+  start: typeof startPostgres,
+): Promise<TestServer | undefined> {
+  if (serverUrl(kind) !== undefined) return undefined;
   try {
-    const server = await startPostgres({ durable: true });
-    process.env[POSTGRES_URL] = server.url;
+    const server = await start({ durable: true });
+    process.env[SERVER_URLS[kind]] = server.url;
     return server;
   } catch (error) {
-    console.log(`No PostgreSQL, so nothing is measured on it: ${String(error)}`);
+    console.log(`No ${kind}, so nothing is measured on it: ${String(error)}`);
     return undefined;
   }
 }

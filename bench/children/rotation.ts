@@ -43,7 +43,9 @@ answer(async ({ database, keyFile }: RotationQuestion): Promise<RotationAnswer> 
  * small one would not, whatever the run needs.
  */
 async function limitCache(dataSource: DataSource): Promise<void> {
-  if (dataSource.options.type !== 'postgres') await dataSource.query('PRAGMA cache_size = -2000');
+  if (dataSource.options.type === 'better-sqlite3') {
+    await dataSource.query('PRAGMA cache_size = -2000');
+  }
 }
 
 /** Reads the peak from the system: `maxRSS` in Node.js may be the parent's, which Linux hands on. */

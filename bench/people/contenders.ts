@@ -123,5 +123,7 @@ function connect({ entity, suite }: Kind, database: Database): Promise<DataSourc
 /** Inserts people in chunks that fit into one statement. */
 async function fill(people: Repository<Person>, all: Partial<Person>[]): Promise<void> {
   for (let at = 0; at < all.length; at += 1000) await people.insert(all.slice(at, at + 1000));
-  if (people.manager.connection.options.type === 'postgres') await people.query('ANALYZE');
+  const { options } = people.manager.connection;
+  if (options.type === 'postgres') await people.query('ANALYZE');
+  if (options.type === 'mariadb') await people.query(`ANALYZE TABLE ${people.metadata.tableName}`);
 }

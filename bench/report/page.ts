@@ -119,6 +119,7 @@ function machine({ machine: found, results }: Report): string {
     ['add-on', found.addOn ? 'built here' : 'none'],
     ['TypeORM', typeorm.map((setting) => setting.slice('TypeORM '.length)).join(', ')],
     ['PostgreSQL', found.postgres ?? 'none'],
+    ...(found.mariadb === undefined ? [] : [['MariaDB', found.mariadb]]),
     ...Object.entries(found.peers).map(([name, version]) => [code(name), version ?? 'none']),
     ['commit', found.commit ?? 'unknown'],
     ['date', found.date],

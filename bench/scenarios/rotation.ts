@@ -26,7 +26,7 @@ const SMALL_HEAP = ['--max-semi-space-size=1', '--max-old-space-size=34', '--sin
 /** Re-encryption of a table, compared with the floor and with code written by hand. */
 export const rotation: Scenario = {
   majors: [1],
-  databases: ['SQLite file', 'PostgreSQL'],
+  databases: ['SQLite file', 'PostgreSQL', 'MariaDB'],
   run: async (setting) => [await comparison(setting), ...(await growth(setting))],
 };
 
@@ -56,16 +56,18 @@ async function comparison({ database: kind, sizes }: Setting): Promise<Result> {
 }
 
 /**
- * Lets the database rewrite the column by itself. SQLite skips a row that stays the same byte for byte, so
- * there a copy of the table with its constraints gets values that differ by one character.
+ * Lets the database rewrite the column by itself. All but PostgreSQL skip a row that stays the same byte for
+ * byte, so there a copy of the table with its constraints gets values that differ by one character.
  */
 async function serverSide(dataSource: DataSource): Promise<Variant> {
   const { tableName } = dataSource.getMetadata(SecretDocument);
   const copy = 'server_side';
-  const isSqlite = dataSource.options.type !== 'postgres';
-  if (isSqlite) await copyTable(dataSource, tableName, copy);
-  const statement = isSqlite
-    ? `UPDATE ${copy} SET secret = substr(secret, 1, 20) || substr(secret, 22) || substr(secret, 21, 1)`
+  const parts = ['substr(secret, 1, 20)', 'substr(secret, 22)', 'substr(secret, 21, 1)'];
+  const turned = isMariadb(dataSource) ? `concat(${parts.join(', ')})` : parts.join(' || ');
+  const skipsSame = dataSource.options.type !== 'postgres';
+  if (skipsSame) await copyTable(dataSource, tableName, copy);
+  const statement = skipsSame
+    ? `UPDATE ${copy} SET secret = ${turned}`
     : `UPDATE ${tableName} SET secret = secret || ''`;
   return {
     name: VARIANTS.serverSide,
@@ -75,12 +77,20 @@ async function serverSide(dataSource: DataSource): Promise<Variant> {
 }
 
 async function copyTable(dataSource: DataSource, table: string, copy: string): Promise<void> {
-  const [made] = await dataSource.query<{ sql: string }[]>(
-    'SELECT sql FROM sqlite_master WHERE name = ?',
-    [table],
-  );
-  await dataSource.query(String(made?.sql).replace(table, copy));
+  if (isMariadb(dataSource)) {
+    await dataSource.query(`CREATE TABLE ${copy} LIKE ${table}`);
+  } else {
+    const [made] = await dataSource.query<{ sql: string }[]>(
+      'SELECT sql FROM sqlite_master WHERE name = ?',
+      [table],
+    );
+    await dataSource.query(String(made?.sql).replace(table, copy));
+  }
   await dataSource.query(`INSERT INTO ${copy} SELECT * FROM ${table}`);
+}
+
+function isMariadb({ options }: DataSource): boolean {
+  return options.type === 'mariadb';
 }
 
 function reencrypt(dataSource: DataSource): Variant {

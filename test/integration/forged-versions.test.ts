@@ -6,6 +6,7 @@ import { describeDiagonal } from '../support/databases';
 import { openEncrypted } from '../support/encrypted-database';
 import type { EncryptedDatabase } from '../support/encrypted-database';
 import { rejection } from '../support/protected-database';
+import { copyRows } from '../support/own-columns';
 
 @Entity()
 class Note {
@@ -92,7 +93,7 @@ describeDiagonal('Key rows that somebody made up', (database) => {
       await dataSource.query('CREATE TABLE copied AS SELECT * FROM data_keys');
       await dataSource.query('DROP TABLE data_keys');
       await dataSource.query('ALTER TABLE copied RENAME TO data_keys');
-      await dataSource.query(`INSERT INTO data_keys SELECT * FROM data_keys WHERE id = '${id}'`);
+      await dataSource.query(`${copyRows('data_keys', 'data_keys')} WHERE id = '${id}'`);
     });
 
     const statesOf = async (): Promise<string[]> => {

@@ -3,7 +3,7 @@ import type { DataSource } from 'typeorm';
 import { encryptedColumn, fieldEncryption, keyScopeColumn, withKeyScope } from '../../src';
 import type { FieldEncryption, FieldEncryptionOptions } from '../../src';
 import { describeDiagonal } from '../support/databases';
-import type { TestDatabase } from '../support/databases';
+import type { DatabaseKind, TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
 import { sqlOf } from '../support/sql-of';
 
@@ -14,16 +14,22 @@ interface LetterRow {
   seal: string | null;
 }
 
-/** As it was in clear, and with keys of tenants. */
-const Clear = new EntitySchema<LetterRow>({
-  name: 'Letter',
-  columns: {
-    id: { type: Number, primary: true },
-    tenantId: { type: Number },
-    text: { type: 'text' },
-    seal: { type: 'text', nullable: true },
-  },
-});
+/** As it was in clear. TypeORM would empty a column of another type than it gets with encryption. */
+function clearLetter({ dialect }: DatabaseKind): EntitySchema<LetterRow> {
+  const text =
+    dialect === 'mysql'
+      ? ({ type: 'longtext', charset: 'utf8mb4', collation: 'utf8mb4_bin' } as const)
+      : ({ type: 'text' } as const);
+  return new EntitySchema<LetterRow>({
+    name: 'Letter',
+    columns: {
+      id: { type: Number, primary: true },
+      tenantId: { type: Number },
+      text,
+      seal: { ...text, nullable: true },
+    },
+  });
+}
 const Letter = new EntitySchema<LetterRow>({
   name: 'Letter',
   columns: {
@@ -43,6 +49,7 @@ const PROPERTIES = ['Letter.text', 'Letter.seal'];
 
 describeDiagonal('A cleartext column that gets keys of scopes', (kind) => {
   const cleanup = new Cleanup();
+  const Clear = clearLetter(kind);
   let database: TestDatabase;
   let dataSource: DataSource;
   let encryption: FieldEncryption;

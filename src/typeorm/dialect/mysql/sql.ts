@@ -36,8 +36,10 @@ export const mysqlSql: SqlForms = {
   exactly: (text) => `CAST(CONVERT(${text} USING utf8mb4) AS BINARY)`,
   hex: (sql) => `LOWER(HEX(${sql}))`,
   isHex: (sql) => `${exact(sql)} NOT REGEXP '[^0-9a-f]'`,
+  // By their bytes, and with no collation of the database, which does not compare with that of the connection.
   jsonTexts: (array) =>
-    `SELECT texts.text FROM JSON_TABLE(${array}, '$[*]' COLUMNS (text LONGTEXT PATH '$')) AS texts`,
+    `SELECT texts.text COLLATE utf8mb4_bin FROM JSON_TABLE(${array}, '$[*]' ` +
+    "COLUMNS (text LONGTEXT CHARACTER SET utf8mb4 PATH '$')) AS texts",
   tuples: (tuples) => `(${tuples.join(', ')})`,
   prefix: (cell, storage) =>
     storage === 'text'
@@ -86,8 +88,9 @@ function fail(mark: string, type: SqlValue['type']): string {
 
 /** What it would assign is already there. It stands before RETURNING, which MariaDB has. */
 function onlyDuplicates(sql: string, key: string): string {
-  if (!/^INSERT IGNORE INTO/.test(sql)) return sql;
-  const insert = sql.replace('INSERT IGNORE', 'INSERT').trimEnd();
+  const ignoring = /^INSERT\s+IGNORE\s+INTO/;
+  if (!ignoring.test(sql)) return sql;
+  const insert = sql.replace(ignoring, 'INSERT INTO').trimEnd();
   const returning = insert.lastIndexOf(' RETURNING ');
   const end = returning < 0 ? insert.length : returning;
   return `${insert.slice(0, end)} ON DUPLICATE KEY UPDATE ${key} = ${key}${insert.slice(end)}`;
