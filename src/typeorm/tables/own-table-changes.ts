@@ -4,7 +4,6 @@ import type { DataSource, EntityMetadata, QueryRunner } from 'typeorm';
 import { withConnection } from '../connection/lent-connection';
 import { dialectOf } from '../dialect/dialect-of';
 import { escapedTable } from '../dialect/escaped-table';
-import type { OwnTables } from '../dialect/own-tables';
 
 /** A change of the schema, and the statement that reverts it. */
 interface SchemaChange {
@@ -17,22 +16,21 @@ export async function ownTableChanges(
   dataSource: DataSource,
   tables: readonly EntityMetadata[],
 ): Promise<SchemaChange[]> {
-  const { ownTables } = dialectOf(dataSource);
-  if (ownTables === undefined) return [];
+  if (dialectOf(dataSource).ownTables === undefined) return [];
   return withConnection(dataSource, undefined, async (runner) => {
     const changes: SchemaChange[] = [];
-    for (const metadata of tables) changes.push(...(await changesOf(runner, metadata, ownTables)));
+    for (const table of tables) changes.push(...(await changesOf(dataSource, runner, table)));
     return changes;
   });
 }
 
 async function changesOf(
+  dataSource: DataSource,
   runner: QueryRunner,
   metadata: EntityMetadata,
-  ownTables: OwnTables,
 ): Promise<SchemaChange[]> {
-  const { connection: dataSource } = runner;
-  const { catalog } = dialectOf(dataSource);
+  const { catalog, ownTables } = dialectOf(dataSource);
+  if (ownTables === undefined) return [];
   const { driver } = dataSource;
   const wanted = Table.create(metadata, driver);
   const name = escapedTable(dataSource, metadata);
