@@ -6,7 +6,7 @@ import { InstanceChecker } from 'typeorm/util/InstanceChecker.js';
 import { dialectOf } from '../dialect/dialect-of';
 import type { Installation } from '../installation/installation';
 import { alignChecks } from '../installation/missing-checks';
-import { ownTableChanges } from '../tables/own-table-changes';
+import { ownTableChanges } from '../installation/own-table-changes';
 import { OWN_TABLES } from '../tables/own-tables';
 
 import { override } from './override';
