@@ -12,6 +12,7 @@ import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
+import { copyRows } from '../support/own-columns';
 
 const CANARY = 'canary-plaintext-4711';
 const ALICE = { actor: () => 'alice@bank' };
@@ -244,7 +245,7 @@ describeDiagonal('The audit log', (kind) => {
       for (const statement of statements) await sql(statement);
       expect(await verify(head ?? '')).toMatchObject({ ok: false, broken });
       await sql(`DELETE FROM ${table}`);
-      await sql(`INSERT INTO ${table} SELECT * FROM saved`);
+      await sql(copyRows('saved', table));
       await sql('DROP TABLE saved');
     }
     const other = `7:${'A'.repeat(43)}`;
@@ -264,7 +265,7 @@ describeDiagonal('The audit log', (kind) => {
     const second = (await keys.list())[1]?.id;
     const head = (await verify()).head ?? '';
     await sql('DELETE FROM data_keys');
-    await sql('INSERT INTO data_keys SELECT * FROM saved');
+    await sql(copyRows('saved', 'data_keys'));
 
     const fresh = fieldEncryption(await connect());
     expect((await fresh.keys.list()).map(({ state }) => state)).toEqual(['active']);

@@ -156,6 +156,8 @@ describeDiagonal('The error of a constraint', (kind) => {
       { id: 1, room: 'a', email: 'ada@example.org' },
       { id: 2, room: 'b', email: 'bob@example.org' },
     ]);
+    // TypeORM makes none of its own on MySQL.
+    if (isMysql) await ds.query('ALTER TABLE lodger ADD CONSTRAINT few CHECK (nights < 100)');
     await ds.query(`UPDATE lodger SET note = ${canary}`);
     await ds.getRepository(doorKey).insert({ id: 1, label: 'brass', hook: 1 });
     await ds.query(

@@ -36,7 +36,7 @@ describeEachDatabase('The dialect of a database', (kind) => {
       ...dataSourceOptions,
       entities: [DataKeySchema],
       synchronize: true,
-    } as typeof dataSourceOptions).initialize();
+    }).initialize();
     dialect = dialectOf(dataSource);
     runner = dataSource.createQueryRunner();
     const { columnType, exactText } = dialect.values;
@@ -254,7 +254,6 @@ describeEachDatabase('The dialect of a database', (kind) => {
     await runner.startTransaction();
     expect(await transactions.isActive(runner)).toBe(true);
     expect(await transactions.snapshotAge(runner, undefined)).toBeGreaterThanOrEqual(0);
-    await transactions.limitIdleTime(runner, 60_000);
     const isDone = await transactions.withLimitedLockWaits(runner, async () => {
       await transactions.lockTokens(runner, column, () => new Set(['b', 'a']));
       await transactions.lockIndex(runner, column);
@@ -263,5 +262,33 @@ describeEachDatabase('The dialect of a database', (kind) => {
     expect(isDone).toBe(true);
     await runner.rollbackTransaction();
     expect(await transactions.isActive(runner)).toBe(false);
+  });
+
+  const itWithSeveral = kind.dialect === 'sqlite' ? it.skip : it;
+  itWithSeveral('ends a transaction that stands still, if it is to', async () => {
+    const { transactions } = dialect;
+    const idle = dataSource.createQueryRunner();
+    await idle.startTransaction();
+    await idle.query(`INSERT INTO thing VALUES (8, 'idle', NULL, NULL)`);
+    await transactions.limitIdleTime(idle, 1000);
+    // Waits for the end of the other one.
+    await insert(8, 'idle', null, null);
+    await rejection(() => idle.commitTransaction());
+    await idle.release();
+    await runner.query('DELETE FROM thing WHERE id = 8');
+  });
+
+  itWithSeveral('leaves no such limit to the next user of the connection', async () => {
+    const { transactions } = dialect;
+    await runner.startTransaction();
+    await transactions.limitIdleTime(runner, 60_000);
+    await runner.commitTransaction();
+    await transactions.liftIdleLimit?.(runner);
+    const setting =
+      kind.dialect === 'mysql'
+        ? `VARIABLES LIKE 'wait_timeout'`
+        : 'idle_in_transaction_session_timeout';
+    const rows: unknown = await runner.query(`SHOW ${setting}`);
+    expect(JSON.stringify(rows)).toMatch(/"(?:0|28800)"/);
   });
 });

@@ -11,7 +11,7 @@ import { openEncrypted, temporaryKms } from '../support/encrypted-database';
 import type { EncryptedDatabase, OpenOptions } from '../support/encrypted-database';
 import { fastLocalKms } from '../support/key-fixtures';
 import { DatabaseRole } from '../support/database-role';
-import { quoted, sqlOf } from '../support/sql-of';
+import { dropIndex, quoted, sqlOf } from '../support/sql-of';
 
 const PASSPHRASE = 'canary canary';
 const DAY_MS = 86_400_000;
@@ -126,10 +126,6 @@ describeDiagonal('The doctor', (kind: DatabaseKind) => {
     const role = await DatabaseRole.create(dataSource, grants);
     disposals.push(() => role.drop());
     return another(role.options).initialize();
-  }
-
-  function dropIndex(name: string, table = 'patient'): string {
-    return `DROP INDEX ${quoted(kind, name)}${kind.dialect === 'mysql' ? ` ON ${table}` : ''}`;
   }
 
   async function examined(dataSource: DataSource): Promise<Finding[]> {
@@ -281,11 +277,11 @@ describeDiagonal('The doctor', (kind: DatabaseKind) => {
     const indexes = dataSource.getMetadata(Patient).indices;
     const named = (column: string): string =>
       indexes.find(({ columns }) => columns[0]?.databaseName === column)!.name;
-    await alter(opened, dropIndex(named('ssn_bidx')));
+    await alter(opened, dropIndex(kind, named('ssn_bidx'), 'patient'));
     expect(await codes(dataSource)).toEqual(['INDEX_MISSING']);
     await alter(
       opened,
-      dropIndex(named('email_bidx')),
+      dropIndex(kind, named('email_bidx'), 'patient'),
       'CREATE INDEX plain_index ON patient (email_bidx)',
       'CREATE INDEX ssn_index ON patient (ssn_bidx)',
     );
@@ -300,7 +296,7 @@ describeDiagonal('The doctor', (kind: DatabaseKind) => {
     const [index] = dataSource.getMetadata(Member).indices;
     const columns = index?.columns.map(({ databaseName }) => `"${databaseName}"`) ?? [];
     for (const over of [columns.slice(0, 1), [...columns, '"id"']]) {
-      await dataSource.query(dropIndex(index?.name ?? '', 'member'));
+      await dataSource.query(dropIndex(kind, index?.name ?? '', 'member'));
       await dataSource.query(
         sqlOf(kind, `CREATE UNIQUE INDEX "${index?.name ?? ''}" ON member (${over.join(', ')})`),
       );
@@ -322,7 +318,7 @@ describeDiagonal('The doctor', (kind: DatabaseKind) => {
             `ALTER TABLE patient ALTER INDEX ${name} ${kind.type === 'mysql' ? 'INVISIBLE' : 'IGNORED'}`,
           ]
         : [
-            `DROP INDEX ${name}`,
+            dropIndex(kind, index.name, 'patient'),
             "CREATE INDEX partial_index ON patient (ssn_bidx) WHERE status = 'active'",
           ]),
     );

@@ -8,6 +8,7 @@ import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
+import { copyRows } from '../support/own-columns';
 
 @Entity({ name: 'letter' })
 class Letter {
@@ -91,7 +92,7 @@ describeDiagonal('A first key, where there was one before', (kind) => {
       }
       expect(await keysIn(dataSource)).toEqual([]);
 
-      await dataSource.query('INSERT INTO data_keys SELECT * FROM saved');
+      await dataSource.query(copyRows('saved', 'data_keys'));
       await write(2);
       expect(await restarted.getRepository(Letter).findOneBy({ id: 2 })).toMatchObject({
         text: 'new',

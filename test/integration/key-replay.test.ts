@@ -11,6 +11,7 @@ import type { TestDatabase } from '../support/databases';
 import { FakeKms } from '../support/key-fixtures';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 import { sqlOf } from '../support/sql-of';
+import { ownColumns } from '../support/own-columns';
 
 @Entity()
 class Note {
@@ -74,14 +75,14 @@ describeDiagonal('Somebody who writes to the database', (kind) => {
   async function putBack(table: string, rows: readonly Row[]): Promise<void> {
     await running.query(`DELETE FROM ${table}`);
     for (const row of rows) {
-      const columns = Object.keys(row);
+      const columns = ownColumns(table);
       const parameters = columns.map((_, at) => `$${String(at + 1)}`);
       await running.query(
         sqlOf(
           kind,
           `INSERT INTO ${table} (${columns.join(', ')}) VALUES (${parameters.join(', ')})`,
         ),
-        Object.values(row),
+        columns.map((column) => row[column]),
       );
     }
   }

@@ -64,9 +64,9 @@ describe.each(databases)('A transaction that began before others wrote ($name)',
     await fieldEncryption(other).keys.rotateScopes({ scopes: [{ tenant: 'second' }] });
     await runner.manager.insert(Visit, visit('second'));
     await committed();
-    const keys = (await other.query(`SELECT notes FROM visit WHERE tenant = 'second'`)) as {
-      notes: string;
-    }[];
+    const keys = await other.query<{ notes: string }[]>(
+      `SELECT notes FROM visit WHERE tenant = 'second'`,
+    );
     expect(new Set(keys.map(({ notes }) => notes.slice(0, 12))).size).toBe(2);
     expect(await other.manager.findBy(Visit, { tenant: 'second' })).toHaveLength(2);
   });

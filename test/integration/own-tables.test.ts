@@ -3,7 +3,7 @@ import { fieldEncryptionMigrations } from '../../migrations';
 import { BlindIndex, Encrypted, fieldEncryption, withFieldEncryption } from '../../src';
 import { AuditSchema } from '../../src/typeorm/tables/typeorm-audit-store';
 import { DataKeySchema } from '../../src/typeorm/tables/data-key-table';
-import { describeDiagonal } from '../support/databases';
+import { DATABASES, describeDiagonal } from '../support/databases';
 import type { CommonOptions, TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect } from '../support/protected-database';
 import { quoted } from '../support/sql-of';
@@ -106,6 +106,28 @@ describeDiagonal("The library's own tables", (kind) => {
         expect.stringContaining(`CREATE TABLE ${quoted(kind, table)}`),
       );
     }
+  });
+});
+
+const mysql = DATABASES.filter(
+  ({ dialect, unavailable }) => dialect === 'mysql' && unavailable === undefined,
+);
+
+describe.each(mysql)('A row of an own table that the database would change ($name)', (kind) => {
+  const cleanup = new Cleanup();
+  afterEach(() => cleanup.run());
+
+  it('is not stored, though an INSERT that leaves out rows would let it pass', async () => {
+    const database = await cleanup.create(kind, { entities: [Card], synchronize: true });
+    const dataSource = cleanup.add(await protect(database).initialize());
+    await dataSource.query('DELETE FROM data_keys');
+    await dataSource.query('DELETE FROM field_encryption_audit');
+    await dataSource.query('ALTER TABLE data_keys MODIFY suite varchar(3) NOT NULL');
+    await dataSource.destroy();
+
+    const late = cleanup.add(await protect(database, {}, { synchronize: false }).initialize());
+    await expect(fieldEncryption(late).ready()).rejects.toThrow('has changed a value of a row');
+    expect(await late.getRepository(DataKeySchema).count()).toBe(0);
   });
 });
 

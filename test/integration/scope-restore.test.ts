@@ -1,4 +1,6 @@
 import { copyFileSync } from 'node:fs';
+import { createConnection } from 'mysql2/promise';
+import type { RowDataPacket } from 'mysql2/promise';
 import { Client } from 'pg';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource, DataSourceOptions } from 'typeorm';
@@ -22,7 +24,7 @@ class Patient {
   @Encrypted() @BlindIndex({ scope: false }) email!: string;
 }
 
-/** Copies of a database as files or, on the server of PostgreSQL, as databases. */
+/** Copies of a database as files or, on a server, as databases. */
 class Copies {
   readonly #kind: DatabaseKind;
   readonly #cleanup: Cleanup;
@@ -36,8 +38,7 @@ class Copies {
   async copy({ dataSourceOptions: options }: TestDatabase): Promise<TestDatabase> {
     const copy = await this.#cleanup.create(this.#kind, { entities: [Patient] });
     const [from, to] = [placeOf(options), placeOf(copy.dataSourceOptions)];
-    if (this.#kind.type !== 'postgres') copyFileSync(from, to);
-    else await copyOnServer(from, to);
+    await COPY[this.#kind.dialect](from, to);
     return copy;
   }
 }
@@ -47,8 +48,33 @@ function placeOf(options: DataSourceOptions): string {
   return String(url ?? database);
 }
 
-async function copyOnServer(from: string, to: string): Promise<void> {
-  const nameOf = (url: string): string => new URL(url).pathname.slice(1);
+/** What copies a database in the place of another, which is empty. */
+const COPY = {
+  sqlite: copyFileSync,
+  postgres: copyOnPostgres,
+  mysql: copyOnMysql,
+};
+
+const nameOf = (url: string): string => new URL(url).pathname.slice(1);
+
+async function copyOnMysql(from: string, to: string): Promise<void> {
+  const connection = await createConnection({ uri: from });
+  try {
+    const [rows] = await connection.query<RowDataPacket[]>(
+      `SELECT table_name AS name, GROUP_CONCAT(column_name) AS columns FROM information_schema.columns
+       WHERE table_schema = DATABASE() AND COALESCE(generation_expression, '') = '' GROUP BY table_name`,
+    );
+    for (const { name, columns } of rows as { name: string; columns: string }[]) {
+      const copy = `${nameOf(to)}.${name}`;
+      await connection.query(`CREATE TABLE ${copy} LIKE ${name}`);
+      await connection.query(`INSERT INTO ${copy} (${columns}) SELECT ${columns} FROM ${name}`);
+    }
+  } finally {
+    await connection.end();
+  }
+}
+
+async function copyOnPostgres(from: string, to: string): Promise<void> {
   const server = new URL(from);
   server.pathname = 'postgres';
   const client = new Client(server.href);

@@ -207,7 +207,8 @@ describeDiagonal('The rotation of keys of scopes', (database) => {
     const dataSource = await filled(Array.from({ length: 40 }, (_, n) => n));
     // Takes the number of the next version.
     await dataSource.query(
-      'INSERT INTO field_encryption_scope_keys SELECT ' +
+      'INSERT INTO field_encryption_scope_keys ' +
+        '(id, kind, scope, purpose, version, state, suite, branch_id, since, sealed, prefix) SELECT ' +
         `'00000000000000aa', kind, scope, purpose, 2, 'deactivated', suite, branch_id, since, sealed, 'AgAAAAAAAACq' ` +
         `FROM field_encryption_scope_keys WHERE scope = '${tenant(7)}' AND purpose = 'data'`,
     );

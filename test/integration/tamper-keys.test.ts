@@ -18,6 +18,7 @@ import type { TestDatabase } from '../support/databases';
 import { fastLocalKms } from '../support/key-fixtures';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 import { sqlOf } from '../support/sql-of';
+import { ownColumns } from '../support/own-columns';
 
 @Entity()
 class Entry {
@@ -49,6 +50,8 @@ interface KeyRow {
   state_mac: string;
 }
 
+const COLUMNS = ownColumns('data_keys').join(', ');
+
 describeDiagonal('A key row that was tampered with', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
@@ -78,7 +81,7 @@ describeDiagonal('A key row that was tampered with', (kind) => {
   }
 
   async function keyRows(): Promise<KeyRow[]> {
-    return outside.query<KeyRow[]>('SELECT * FROM data_keys ORDER BY version');
+    return outside.query<KeyRow[]>(`SELECT ${COLUMNS} FROM data_keys ORDER BY version`);
   }
 
   async function key(version: number, name = 'default', purpose = 'data'): Promise<KeyRow> {
@@ -240,7 +243,7 @@ describeDiagonal('A key row that was tampered with', (kind) => {
     await edit(await key(1, 'other'), 'created_at', '2001-01-01T00:00:00.000Z');
     const row = await key(2);
     await outside.query(
-      `INSERT INTO data_keys SELECT ${columnsWith({ id: "'ffffffffffffffff'", version: '50', state: "'preActive'" }, row)} ` +
+      `INSERT INTO data_keys (${COLUMNS}) SELECT ${columnsWith({ id: "'ffffffffffffffff'", version: '50', state: "'preActive'" })} ` +
         `FROM data_keys WHERE id = '${row.id}'`,
     );
     const { keys } = fieldEncryption(await freshProcess());
@@ -250,8 +253,8 @@ describeDiagonal('A key row that was tampered with', (kind) => {
     });
   });
 
-  const columnsWith = (changed: Readonly<Record<string, string>>, row: KeyRow): string =>
-    Object.keys(row)
+  const columnsWith = (changed: Readonly<Record<string, string>>): string =>
+    ownColumns('data_keys')
       .map((column) => changed[column] ?? column)
       .join(', ');
 
@@ -478,7 +481,7 @@ describeDiagonal('A key row that was tampered with', (kind) => {
       const root = await key(1, 'default', 'index');
       const made = { id: `'${JUNK}'`, version: '2', state: "'deactivated'", wrapped_key: "'AAAA'" };
       await outside.query(
-        `INSERT INTO data_keys SELECT ${columnsWith({ ...made, ...changed }, root)} FROM data_keys WHERE id = '${root.id}'`,
+        `INSERT INTO data_keys (${COLUMNS}) SELECT ${columnsWith({ ...made, ...changed })} FROM data_keys WHERE id = '${root.id}'`,
       );
     }
 
@@ -579,9 +582,9 @@ describeDiagonal('A key row that was tampered with', (kind) => {
     }
 
     async function insertJunk(row: KeyRow, changed: Readonly<Record<string, string>>) {
-      const columns = columnsWith({ id: `'${JUNK}'`, wrapped_key: "'AAAA'", ...changed }, row);
+      const columns = columnsWith({ id: `'${JUNK}'`, wrapped_key: "'AAAA'", ...changed });
       await outside.query(
-        `INSERT INTO data_keys SELECT ${columns} FROM data_keys WHERE id = '${row.id}'`,
+        `INSERT INTO data_keys (${COLUMNS}) SELECT ${columns} FROM data_keys WHERE id = '${row.id}'`,
       );
     }
 

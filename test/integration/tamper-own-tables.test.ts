@@ -18,6 +18,7 @@ import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect } from '../support/protected-database';
 import { sqlOf } from '../support/sql-of';
+import { copyRows } from '../support/own-columns';
 
 @Entity()
 class Entry {
@@ -165,7 +166,7 @@ describeDiagonal("The library's own tables", (kind) => {
         expect(key).toMatchObject({ id, state: 'compromised' });
         await fresh.destroy();
         await dataSource.query('DELETE FROM data_keys');
-        await dataSource.query('INSERT INTO data_keys SELECT * FROM saved');
+        await dataSource.query(copyRows('saved', 'data_keys'));
       }
     },
   );
@@ -223,7 +224,7 @@ describeDiagonal("The library's own tables", (kind) => {
         expect(broken).not.toBeNull();
         await failuresOf(lookingOn(sessionOf(fresh), old));
         await fresh.query('DELETE FROM field_encryption_audit');
-        await fresh.query('INSERT INTO field_encryption_audit SELECT * FROM saved');
+        await fresh.query(copyRows('saved', 'field_encryption_audit'));
         await fresh.destroy();
       }
     },

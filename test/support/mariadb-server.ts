@@ -20,7 +20,13 @@ const SETTINGS = [
 ];
 
 /** For data that nobody needs after a crash. */
-const NOT_DURABLE = ['innodb-flush-log-at-trx-commit=0', 'innodb-doublewrite=0'];
+const NOT_DURABLE = [
+  'innodb-flush-log-at-trx-commit=0',
+  'innodb-doublewrite=0',
+  // Tests create many tables, each of which would be a file, and with statistics.
+  'innodb-file-per-table=0',
+  'innodb-stats-persistent=0',
+];
 
 /** Where Debian keeps servers, which is in the PATH of root alone. */
 const SERVER_FOLDERS = ['/usr/sbin', '/usr/local/sbin'];

@@ -91,6 +91,8 @@ function supervise(folder: string, program: ServerProgram): ChildProcess {
   const supervisor = spawn('sh', ['-c', supervisorOf(folder, program)], {
     ...(isRoot() ? NOBODY : {}),
     cwd: folder,
+    // MariaDB begins with removing temporary files, those of another server as well.
+    env: { ...process.env, TMPDIR: folder },
     // A process group of its own, so that Ctrl-C reaches it through its standard input only.
     detached: true,
     stdio: ['pipe', 'ignore', 'ignore'],

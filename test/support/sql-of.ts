@@ -20,8 +20,8 @@ export function sqlOf(database: OfType, sql: string): string {
 }
 
 /** Returns a name in the quotes of a database. */
-export function quoted({ type }: OfType, name: string): string {
-  return type === 'mysql' || type === 'mariadb' ? `\`${name}\`` : `"${name}"`;
+export function quoted(database: OfType, name: string): string {
+  return isMysql(database) ? `\`${name}\`` : `"${name}"`;
 }
 
 /** Returns bytes as a literal of a database. */
@@ -46,4 +46,14 @@ export function qualified({ driver, options }: DataSource, table: string): strin
     default:
       return `main.${table}`;
   }
+}
+
+/** Returns the statement that drops an index of a table. */
+export function dropIndex(database: OfType, name: string, table: string): string {
+  const on = isMysql(database) ? ` ON ${quoted(database, table)}` : '';
+  return `DROP INDEX ${quoted(database, name)}${on}`;
+}
+
+function isMysql({ type }: OfType): boolean {
+  return type === 'mysql' || type === 'mariadb';
 }

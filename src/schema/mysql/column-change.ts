@@ -23,11 +23,26 @@ export function definitionOf(runner: QueryRunner, column: TableColumn): string {
   return (runner as unknown as DefiningRunner).buildCreateColumnSql(column, true);
 }
 
-/** Types whose text form would lose digits, or be bytes, and the type from which it is right. */
-const BY_WAY_OF: ReadonlyMap<string, { readonly base: string; readonly type: string }> = new Map([
-  ['float', { base: 'double', type: 'double' }],
-  ['bit', { base: 'bigint', type: 'bigint unsigned' }],
+/** A type between that of cleartext and text. */
+interface Way {
+  readonly base: string;
+  readonly type: string;
+}
+
+const DOUBLE: Way = { base: 'double', type: 'double' };
+const DECIMAL: Way = { base: 'decimal', type: 'decimal(20,0)' };
+
+/** By way of which types values become text, where the database would lose digits or take bytes for text. */
+const WAYS_TO_TEXT: ReadonlyMap<string, Way> = new Map([
+  ['float', DOUBLE],
+  ['bit', DECIMAL],
 ]);
+
+/** By way of which type text becomes a value; MariaDB takes text for a number of 63 bits at most. */
+function wayBack({ base, type }: LiveColumn): Way | undefined {
+  if (base === 'bigint' && type.includes('unsigned')) return DECIMAL;
+  return base === 'bit' ? DECIMAL : undefined;
+}
 
 /** What a column is, and what it is to be. */
 export interface ChangedColumn {
@@ -35,6 +50,8 @@ export interface ChangedColumn {
   readonly live: LiveColumn;
   /** Its definition in the table. */
   readonly part: Part;
+  /** Columns that the database changes along with any other. */
+  readonly timestamps: readonly string[];
 }
 
 /**
@@ -45,17 +62,22 @@ export class ColumnChange {
   readonly encrypted: EncryptedColumn;
   readonly #live: LiveColumn;
   readonly #part: Part;
+  readonly #timestamps: readonly string[];
   readonly #runner: QueryRunner;
   readonly #table: string;
   readonly #conditions: TableConditions;
   readonly #wanted: TableColumn;
   readonly #text: TableColumn;
 
-  constructor({ runner, table }: ExpandedTable, { encrypted, live, part }: ChangedColumn) {
+  constructor(
+    { runner, table }: ExpandedTable,
+    { encrypted, live, part, timestamps }: ChangedColumn,
+  ) {
     const { column, policy } = encrypted;
     this.encrypted = encrypted;
     this.#live = live;
     this.#part = part;
+    this.#timestamps = timestamps;
     this.#runner = runner;
     this.#table = table.name;
     this.#conditions = new TableConditions(table.metadata.tablePath);
@@ -102,7 +124,7 @@ export class ColumnChange {
 
   /** Whether the statement for all columns is still to come. */
   get isPending(): string {
-    const way = BY_WAY_OF.get(this.#live.base);
+    const way = WAYS_TO_TEXT.get(this.#live.base);
     return way === undefined ? this.isBefore : `(${this.isBefore} OR ${this.#has(way.base)})`;
   }
 
@@ -116,7 +138,7 @@ export class ColumnChange {
 
   /** The steps before the statement for all columns. */
   before(): MigrationStep[] {
-    const way = BY_WAY_OF.get(this.#live.base);
+    const way = WAYS_TO_TEXT.get(this.#live.base);
     if (way === undefined) return [];
     return [this.#modify(this.#number(way.type), queryWhether(this.#has(this.#live.base)))];
   }
@@ -125,7 +147,7 @@ export class ColumnChange {
   beforeUndoing(): MigrationStep[] {
     const when = queryWhether(this.#has(this.#text.type));
     const old = oldForm(this.#live, this.encrypted);
-    const way = this.#live.base === 'bit' ? BY_WAY_OF.get('bit') : undefined;
+    const way = wayBack(this.#live);
     return [
       ...(old === undefined ? [] : [{ sql: this.#update(old), when }]),
       ...(way === undefined ? [] : [this.#modify(this.#number(way.type), when)]),
@@ -186,7 +208,11 @@ export class ColumnChange {
   }
 
   #update({ value, where }: { readonly value: string; readonly where: string }): string {
-    return `UPDATE ${this.#table} SET ${this.#name} = ${value} WHERE ${where}`;
+    const kept = this.#timestamps
+      .map(quotedName)
+      .filter((name) => name !== this.#name)
+      .map((name) => `, ${name} = ${name}`);
+    return `UPDATE ${this.#table} SET ${this.#name} = ${value}${kept.join('')} WHERE ${where}`;
   }
 }
 

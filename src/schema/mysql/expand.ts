@@ -70,12 +70,12 @@ async function changeOf(
   await assertIndependent(target, definition, encrypted);
   const stored = storedForm(live, encrypted);
   await target.assertNoCleartext(encrypted, stored);
-  const change = new ColumnChange(target, { encrypted, live, part });
+  const timestamps = [...columns].flatMap(([name, { extra }]) =>
+    /\bon update\b/i.test(extra) ? [name] : [],
+  );
+  const change = new ColumnChange(target, { encrypted, live, part, timestamps });
   if (change.isConverted) await assertWideEnough(target, encrypted, stored);
-  target.inTransition.push({
-    encrypted,
-    stored: change.isConverted ? stored : quotedName(databaseName),
-  });
+  target.inTransition.push({ encrypted, stored });
   return change;
 }
 

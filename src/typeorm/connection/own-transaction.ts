@@ -62,7 +62,8 @@ async function inTransaction<T>(
   runner: QueryRunner,
   { work, isDone }: OwnTransaction<T>,
 ): Promise<T> {
-  await runner.startTransaction(dialectOf(runner.connection).transactions.isolation);
+  const { transactions } = dialectOf(runner.connection);
+  await runner.startTransaction(transactions.isolation);
   try {
     const result = await work(runner);
     if (isDone(result)) await runner.commitTransaction();
@@ -71,6 +72,8 @@ async function inTransaction<T>(
   } catch (error) {
     if (runner.isTransactionActive) await quietly(runner.rollbackTransaction());
     throw error;
+  } finally {
+    await quietly(transactions.liftIdleLimit?.(runner));
   }
 }
 
@@ -92,10 +95,10 @@ async function inStatements<T>(
   }
 }
 
-/** Ignores a failed rollback: the connection may be gone, and with it the transaction. The first error says more. */
-async function quietly(rollback: Promise<unknown>): Promise<void> {
+/** Ignores a failure at the end: the connection may be gone, and with it the transaction. The first error says more. */
+async function quietly(ending: Promise<unknown> | undefined): Promise<void> {
   try {
-    await rollback;
+    await ending;
   } catch {
     return;
   }

@@ -30,6 +30,8 @@ export interface Transactions {
   withLimitedLockWaits<T>(runner: QueryRunner, work: () => Promise<T>): Promise<T>;
   /** Ends the transaction if it stands still for so many milliseconds. */
   limitIdleTime(runner: QueryRunner, ms: number): Promise<void>;
+  /** Lifts that limit after the transaction; left out where it ends with it. */
+  liftIdleLimit?(runner: QueryRunner): Promise<void>;
   /**
    * Fetches the age of the snapshot that the connection reads, in milliseconds; 0 if writing from it would fail.
    *

@@ -1,14 +1,12 @@
-import { Table } from 'typeorm';
 import type { DataSource, EntityMetadata } from 'typeorm';
 import { Query } from 'typeorm/driver/Query.js';
 import type { SchemaBuilder } from 'typeorm/schema-builder/SchemaBuilder.js';
 import { InstanceChecker } from 'typeorm/util/InstanceChecker.js';
 
-import { withConnection } from '../connection/lent-connection';
 import { dialectOf } from '../dialect/dialect-of';
-import { escapedTable } from '../dialect/escaped-table';
 import type { Installation } from '../installation/installation';
 import { alignChecks } from '../installation/missing-checks';
+import { ownTableChanges } from '../installation/own-table-changes';
 import { OWN_TABLES } from '../tables/own-tables';
 
 import { override } from './override';
@@ -99,36 +97,18 @@ export function installSchemaBuilder(installation: Installation): void {
     override(builder, 'build', (build) => async () => {
       await alignChecks(installation);
       await build();
-      for (const { up } of await missingTables(dataSource, own())) await dataSource.query(up);
+      for (const { up } of await ownTableChanges(dataSource, own())) await dataSource.query(up);
     });
     override(builder, 'log', (log) => async () => {
       await alignChecks(installation);
       const changes = await log();
-      for (const { up, down } of await missingTables(dataSource, own())) {
+      for (const { up, down } of await ownTableChanges(dataSource, own())) {
         changes.upQueries.push(new Query(up));
         changes.downQueries.push(new Query(down));
       }
       return changes;
     });
     return builder;
-  });
-}
-
-/** Returns the statements for those of some own tables that the dialect has to create; none if it has to create none. */
-async function missingTables(
-  dataSource: DataSource,
-  own: readonly EntityMetadata[],
-): Promise<{ readonly up: string; readonly down: string }[]> {
-  const { catalog, ownTables } = dialectOf(dataSource);
-  if (ownTables === undefined) return [];
-  return withConnection(dataSource, undefined, async (runner) => {
-    const statements: { readonly up: string; readonly down: string }[] = [];
-    for (const metadata of own) {
-      if (await catalog.tableExists(runner, metadata.tablePath)) continue;
-      const up = ownTables.create(Table.create(metadata, dataSource.driver));
-      statements.push({ up, down: `DROP TABLE ${escapedTable(dataSource, metadata)}` });
-    }
-    return statements;
   });
 }
 

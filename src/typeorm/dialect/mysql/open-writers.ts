@@ -4,6 +4,7 @@ import { databaseCode } from '../database-code';
 import type { OpenWriters, Writer } from '../transactions';
 
 const LOCK_WAIT_TIMEOUT = 'ER_LOCK_WAIT_TIMEOUT';
+const NO_SUCH_TABLE = 'ER_NO_SUCH_TABLE';
 
 /**
  * Locks one table after the other against writing, which no transaction that has written it lets happen before it
@@ -35,7 +36,10 @@ async function mayLock(runner: QueryRunner, table: string): Promise<boolean> {
     await runner.query(`LOCK TABLES ${table} READ`);
     return true;
   } catch (error) {
-    if (databaseCode(error) === LOCK_WAIT_TIMEOUT) return false;
+    const code = databaseCode(error);
+    if (code === LOCK_WAIT_TIMEOUT) return false;
+    // Nobody writes a table that is missing; the counting of its rows says so.
+    if (code === NO_SUCH_TABLE) return true;
     throw error;
   } finally {
     await runner.query('UNLOCK TABLES');

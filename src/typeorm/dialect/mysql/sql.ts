@@ -88,8 +88,9 @@ function fail(mark: string, type: SqlValue['type']): string {
 
 /** What it would assign is already there. It stands before RETURNING, which MariaDB has. */
 function onlyDuplicates(sql: string, key: string): string {
-  if (!/^INSERT IGNORE INTO/.test(sql)) return sql;
-  const insert = sql.replace('INSERT IGNORE', 'INSERT').trimEnd();
+  const ignoring = /^INSERT\s+IGNORE\s+INTO/;
+  if (!ignoring.test(sql)) return sql;
+  const insert = sql.replace(ignoring, 'INSERT INTO').trimEnd();
   const returning = insert.lastIndexOf(' RETURNING ');
   const end = returning < 0 ? insert.length : returning;
   return `${insert.slice(0, end)} ON DUPLICATE KEY UPDATE ${key} = ${key}${insert.slice(end)}`;

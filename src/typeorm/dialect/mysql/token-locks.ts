@@ -5,7 +5,7 @@ import { databaseCode } from '../database-code';
 import { escapedTable } from '../escaped-table';
 import type { Transactions } from '../transactions';
 
-import { withLimitedLockWaits } from './lock-waits';
+import { withLimitedLockWaits } from './session-limits';
 
 /**
  * Locks the row of the oldest root of blind indexes, which stays where it is. There is no lock of a name that ends with

@@ -2,8 +2,8 @@ import type { QueryRunner } from 'typeorm';
 
 import type { Transactions } from '../transactions';
 
-import { withLimitedLockWaits } from './lock-waits';
 import { openWriters } from './open-writers';
+import { liftIdleLimit, limitIdleTime, withLimitedLockWaits } from './session-limits';
 import { lockIndex, lockTokens } from './token-locks';
 
 /** The flag in the status that the server sends with each result (`SERVER_STATUS_IN_TRANS`). */
@@ -15,7 +15,8 @@ export const mysqlTransactions: Transactions = {
   uncommittedReads: /^\s*SET\b[^]*\bREAD[\s-]+UNCOMMITTED\b/i,
   isActive,
   withLimitedLockWaits,
-  limitIdleTime: () => Promise.resolve(),
+  limitIdleTime,
+  liftIdleLimit,
   snapshotAge: async (runner, startedAt) => {
     if (!(await isActive(runner))) return 0;
     return startedAt === undefined ? Infinity : Date.now() - startedAt;

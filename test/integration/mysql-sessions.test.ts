@@ -1,0 +1,152 @@
+import { inspect } from 'node:util';
+import { Column, DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm';
+import { BlindIndex, ConfigurationError, Encrypted, withFieldEncryption } from '../../src';
+import { DATABASES, describeDatabases } from '../support/databases';
+import { startMariadb } from '../support/mariadb-server';
+import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
+import type { TestServer } from '../support/server-process';
+
+@Entity()
+class Patient {
+  @PrimaryGeneratedColumn() id!: number;
+  @Column({ unique: true }) file!: string;
+  @Column({ type: 'int', nullable: true }) room?: number;
+  @Encrypted() @BlindIndex({ unique: true }) email!: string;
+}
+
+const kinds = DATABASES.filter(({ dialect }) => dialect === 'mysql');
+
+describeDatabases(kinds, 'A session', (kind) => {
+  const cleanup = new Cleanup();
+  afterEach(() => cleanup.run());
+
+  it('is refused whose character set has not all characters', async () => {
+    const database = await cleanup.create(kind, { entities: [Patient] });
+    const refused = await rejection(
+      protect(database, {}, { charset: 'latin1' } as object).initialize(),
+    );
+    expect(refused).toBeInstanceOf(ConfigurationError);
+    expect(refused.message).toMatch(/not utf8mb4.*charset/);
+  });
+
+  describe('of a server of its own', () => {
+    let server: TestServer;
+    let admin: DataSource;
+
+    beforeAll(async () => {
+      server = await startMariadb();
+      admin = await new DataSource({ type: 'mariadb', url: server.url }).initialize();
+    });
+    afterAll(async () => {
+      await admin.destroy();
+      await server.stop();
+    });
+
+    it.each([
+      ['sql_mode', '', /sql_mode is not strict.*STRICT_TRANS_TABLES/],
+      ['sql_mode', 'STRICT_TRANS_TABLES,NO_BACKSLASH_ESCAPES', /NO_BACKSLASH_ESCAPES/],
+      ['autocommit', 0, /autocommit is off/],
+      ['sql_select_limit', 1000, /sql_select_limit/],
+      ['tx_isolation', 'READ-UNCOMMITTED', /not committed.*READ COMMITTED/],
+    ])('is refused where %s is %p, before anything is written', async (name, value, message) => {
+      await admin.query(`SET GLOBAL ${name} = ?`, [value]);
+      try {
+        const dataSource = withFieldEncryption(
+          new DataSource({
+            ...{ type: 'mariadb', url: server.url, entities: [Patient], synchronize: true },
+          }),
+          { kms: keyFileKms() },
+        );
+        const refused = await rejection(dataSource.initialize());
+        expect(refused).toMatchObject({ code: 'ERR_CONFIGURATION' });
+        expect(refused.message).toMatch(message);
+        expect(await admin.query("SHOW TABLES LIKE 'patient'")).toEqual([]);
+      } finally {
+        await admin.query(`SET GLOBAL ${name} = DEFAULT`);
+      }
+    });
+  });
+
+  it.each([
+    ['of TypeORM', (source: DataSource) => source.transaction('READ UNCOMMITTED', () => done())],
+    [
+      'in SQL',
+      (source: DataSource) =>
+        source.query('set session transaction isolation level read uncommitted'),
+    ],
+  ])('may not read what others have not committed: %s', async (_, begin) => {
+    const database = await cleanup.create(kind, { entities: [Patient], synchronize: true });
+    const dataSource = await cleanup.add(protect(database)).initialize();
+    const refused = await rejection(() => begin(dataSource));
+    expect(refused).toMatchObject({ code: 'ERR_CONFIGURATION' });
+    expect(refused.message).toMatch(/READ UNCOMMITTED is refused/);
+    await dataSource.transaction('READ COMMITTED', (manager) =>
+      manager.save(Patient, { file: '1', email: 'ada@example.org' }),
+    );
+  });
+
+  describe('that fails', () => {
+    let dataSource: DataSource;
+    let told: string;
+
+    beforeEach(async () => {
+      told = '';
+      const note = (...what: unknown[]): void => {
+        told += inspect(what, { depth: 9 });
+      };
+      const logger = {
+        ...{ logQuery: () => undefined, logQuerySlow: note, logSchemaBuild: note },
+        ...{ logMigration: note, log: note, logQueryError: (error: unknown) => note(error) },
+      };
+      const database = await cleanup.create(kind, {
+        ...{ entities: [Patient], synchronize: true, logger },
+      });
+      dataSource = await cleanup.add(protect(database)).initialize();
+      await dataSource.manager.save(Patient, { file: 'F1', email: 'ada@example.org' });
+    });
+
+    const failure = async (work: () => Promise<unknown>): Promise<string> => {
+      const error = await rejection(work);
+      return `${inspect(error, { depth: 9 })}${JSON.stringify(error)}${String(error.stack)}${told}`;
+    };
+
+    it('quotes no token, and no parameter in the statement', async () => {
+      const { email_bidx: token } = (await dataSource.query('SELECT * FROM patient'))[0];
+      const twin = { file: 'F2', email: 'ada@example.org' };
+      const shown = await failure(() => dataSource.manager.insert(Patient, twin));
+      expect(shown).toMatch(/Duplicate entry '\[left out by field encryption\]' for key/);
+      const error = (await rejection(dataSource.manager.insert(Patient, twin))) as Error & {
+        sql: string;
+      };
+      expect(error.sql).not.toContain(token);
+      expect(error.message).not.toContain(token);
+      expect(told).not.toContain(token);
+    });
+
+    it('quotes no value that was meant for another column', async () => {
+      const shown = await failure(() =>
+        dataSource.query('INSERT INTO patient (file, room, email) VALUES (?, ?, ?)', [
+          ...['F3', 'canary', 'AQ'],
+        ]),
+      );
+      expect(shown).toMatch(/Incorrect integer value/);
+      const copied = await failure(() =>
+        dataSource.query(
+          'CREATE TABLE copy (email VARCHAR(200) PRIMARY KEY) SELECT email FROM patient UNION ALL SELECT email FROM patient',
+        ),
+      );
+      expect(copied).toMatch(/Duplicate entry '\[left out/);
+    });
+
+    it('still quotes a value of a column without secrets', async () => {
+      const twin = { file: 'F1', email: 'eve@example.org' };
+      expect(await failure(() => dataSource.manager.insert(Patient, twin))).toMatch(
+        /Duplicate entry 'F1' for key/,
+      );
+    });
+  });
+});
+
+function done(): Promise<void> {
+  return Promise.resolve();
+}
