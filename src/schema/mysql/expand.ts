@@ -107,6 +107,10 @@ function addSteps(
     );
   }
   for (const step of changes.flatMap((change) => change.after())) script.step(...step);
+  if (state === undefined) return;
+  script.notes.push(
+    `${target.table.metadata.name}: the migration copies the whole table, which nothing can write meanwhile.`,
+  );
 }
 
 function actions(
