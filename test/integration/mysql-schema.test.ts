@@ -295,6 +295,23 @@ describe.each(DRIVERS)('Columns by the driver $type', ({ kind, type }) => {
     expect(await expand(dataSource)).toMatchObject({ exitCode: 1 });
   });
 
+  it('become encrypted in a database where they have another length or collation', async () => {
+    await createCustomers();
+    const dataSource = await open(entity(CUSTOMER), ENCRYPTED);
+    const migration = await migrationOf(expand(dataSource));
+    await plain.query(
+      `ALTER TABLE sample MODIFY email varchar(50) CHARACTER SET latin1 NOT NULL DEFAULT 'x', MODIFY age double`,
+    );
+    await dieBefore('up', migration, Infinity);
+    const ofEncrypted = new RegExp(`\`(${ENCRYPTED.join('|')})`);
+    expect((await differences(dataSource)).filter((sql) => ofEncrypted.test(sql))).toEqual([]);
+    const rows = await dataSource.getRepository('Sample').find({ order: { id: 'ASC' } });
+    expect(rows).toMatchObject([
+      { id: 1, email: 'Ada', age: 36.6, active: true, note: 'née' },
+      { id: 2, email: 'Bob', age: null },
+    ]);
+  });
+
   it('are left alone where sql_mode would cut values', async () => {
     await createCustomers();
     const before = await state();

@@ -33,9 +33,11 @@ const erase = async (dataSource: DataSource, tenant = 'north'): Promise<void> =>
   expect(await shredded).toMatchObject({ state: 'erased' });
 };
 
-const postgres = DATABASES.filter(({ type }) => type === 'postgres');
+const severalConnections = DATABASES.filter(
+  ({ dialect, unavailable }) => dialect !== 'sqlite' && unavailable === undefined,
+);
 
-describe.each(postgres)('A transaction older than an erasure ($name)', (database) => {
+describe.each(severalConnections)('A transaction older than an erasure ($name)', (database) => {
   const cleanup = new Cleanup();
   let created: TestDatabase;
   let eraser: DataSource;
@@ -66,7 +68,9 @@ describe.each(postgres)('A transaction older than an erasure ($name)', (database
     return runner;
   }
 
-  it.each(['REPEATABLE READ', 'SERIALIZABLE'] as const)(
+  // In MySQL, a serializable transaction reads what was committed last.
+  const snapshots = ['REPEATABLE READ', 'SERIALIZABLE'] as const;
+  it.each(database.dialect === 'mysql' ? snapshots.slice(0, 1) : snapshots)(
     'reads by its %s snapshot for the age of a key, and no longer',
     async (isolation) => {
       const old = await begin(isolation);
@@ -133,7 +137,7 @@ describe.each(postgres)('A transaction older than an erasure ($name)', (database
   it('reads on for as long as it likes where it sees what others commit', async () => {
     const runner = reader.createQueryRunner();
     runners.push(runner);
-    await runner.startTransaction();
+    await runner.startTransaction('READ COMMITTED');
     await wait(AGED_MS);
     expect(await read(runner, 2)).toBe('canary south');
     await runner.rollbackTransaction();

@@ -1,5 +1,5 @@
 import { TableColumn } from 'typeorm';
-import type { QueryRunner } from 'typeorm';
+import type { Driver, QueryRunner } from 'typeorm';
 import { TableUtils } from 'typeorm/schema-builder/util/TableUtils.js';
 
 import { quotedName } from '../../typeorm/dialect/mysql/names';
@@ -8,9 +8,9 @@ import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import type { ExpandedTable } from '../expanded-table';
 import type { MigrationStep } from '../migration-draft';
 
-import { isBinary, isShort, oldForm, shortFloat, unchanged } from './live-column';
+import { isBinary, isShort, oldForm, shortFloat } from './live-column';
 import type { LiveColumn } from './live-column';
-import { queryWhether, TableConditions } from './table-conditions';
+import { not, queryWhether, quotedText, TableConditions } from './table-conditions';
 import type { Part } from './table-definition';
 
 /** The part of TypeORM's query runner that is used; protected, but the same in both majors. */
@@ -122,18 +122,21 @@ export class ColumnChange {
     return `MODIFY ${this.#part.sql}`;
   }
 
-  /** Whether the statement for all columns is still to come. */
-  get isPending(): string {
-    const way = WAYS_TO_TEXT.get(this.#live.base);
-    return way === undefined ? this.isBefore : `(${this.isBefore} OR ${this.#has(way.base)})`;
+  /** Whether the statement for all columns is done. */
+  get isDone(): string {
+    const { name } = this.#part;
+    const isConverted = hasForm(this.#driver.createFullType(this.#text), this.#text.collation);
+    const isDone = this.#conditions.column(
+      name,
+      `${this.#becomesBinary ? `(${isConverted} OR ${hasForm(this.#wanted.type)})` : isConverted} AND ${IS_BARE}`,
+    );
+    return this.check === undefined ? isDone : `${isDone} AND ${not(this.#conditions.check(name))}`;
   }
 
-  /** Whether the column is as it was. */
-  get isBefore(): string {
-    const { name } = this.#part;
-    return this.check === undefined
-      ? this.#conditions.column(name, unchanged(this.#live))
-      : this.#conditions.check(name);
+  /** Whether the statement that undoes it is still to come. */
+  get isToUndo(): string {
+    const way = wayBack(this.#live);
+    return way === undefined ? this.isDone : `(${this.isDone} OR ${this.#has(way.base)})`;
   }
 
   /** The steps before the statement for all columns. */
@@ -177,6 +180,10 @@ export class ColumnChange {
     ];
   }
 
+  get #driver(): Driver {
+    return this.#runner.connection.driver;
+  }
+
   get #name(): string {
     return quotedName(this.#part.name);
   }
@@ -187,9 +194,9 @@ export class ColumnChange {
 
   get #changesText(): boolean {
     const { type, collation } = this.#live;
-    const { driver } = this.#runner.connection;
     return (
-      driver.createFullType(this.#text) !== type || (this.#text.collation ?? null) !== collation
+      this.#driver.createFullType(this.#text) !== type ||
+      (this.#text.collation ?? null) !== collation
     );
   }
 
@@ -214,6 +221,17 @@ export class ColumnChange {
       .map((name) => `, ${name} = ${name}`);
     return `UPDATE ${this.#table} SET ${this.#name} = ${value}${kept.join('')} WHERE ${where}`;
   }
+}
+
+/** Whether a column of `information_schema` has neither a default nor ON UPDATE; MariaDB has NULL as text. */
+const IS_BARE = "COALESCE(column_default, 'NULL') = 'NULL' AND extra = ''";
+
+/** Whether a column of `information_schema` has a form. */
+function hasForm(type: string, collation?: string): string {
+  const isOfType = `column_type = ${quotedText(type)}`;
+  return collation === undefined
+    ? isOfType
+    : `(${isOfType} AND collation_name = ${quotedText(collation)})`;
 }
 
 /** Whether a text is a float that is the same from fewer digits. */

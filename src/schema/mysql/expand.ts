@@ -101,12 +101,16 @@ function addSteps(
       `ALTER TABLE ${target.table.name} ${of.join(', ')}`;
     for (const step of altered.flatMap((change) => change.before())) script.step(step);
     script.step(
-      { sql: alterTable(up), when: queryWhether(state.isPending) },
+      { sql: alterTable(up), when: queryWhether(not(state.isDone)) },
       ...altered.flatMap((change) => change.beforeUndoing()),
-      { sql: alterTable(down), when: queryWhether(not(state.isBefore)) },
+      { sql: alterTable(down), when: queryWhether(state.isToUndo) },
     );
   }
   for (const step of changes.flatMap((change) => change.after())) script.step(...step);
+  if (state === undefined) return;
+  script.notes.push(
+    `${target.table.metadata.name}: the migration copies the whole table, which nothing can write meanwhile.`,
+  );
 }
 
 function actions(
@@ -132,15 +136,16 @@ function actions(
   };
 }
 
-/** Returns conditions on whether the columns of a table are to be changed; `undefined` if nothing is. */
+/** Returns conditions on whether the table is changed, and is yet to be changed back; `undefined` if nothing is. */
 function stateOf(
   { table }: ExpandedTable,
   [column]: readonly ColumnChange[],
   { keys: [key], checks: [check] }: OutdatedParts,
-): Pick<ColumnChange, 'isBefore' | 'isPending'> | undefined {
+): Pick<ColumnChange, 'isDone' | 'isToUndo'> | undefined {
   if (column !== undefined) return column;
   const conditions = new TableConditions(table.metadata.tablePath);
-  const isThere =
-    key === undefined ? check && conditions.check(check.name) : conditions.index(key.name);
-  return isThere === undefined ? undefined : { isBefore: isThere, isPending: isThere };
+  const found = key ?? check;
+  if (found === undefined) return undefined;
+  const isDone = not(found === key ? conditions.index(found.name) : conditions.check(found.name));
+  return { isDone, isToUndo: isDone };
 }

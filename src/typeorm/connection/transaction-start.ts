@@ -1,13 +1,24 @@
 import type { QueryRunner } from 'typeorm';
 
-const started = new WeakMap<QueryRunner, number>();
+import type { TransactionStart } from '../dialect/transactions';
 
 /** Statements that begin a transaction; MariaDB's `BEGIN NOT ATOMIC` does not. */
 const BEGINS = /^\s*(?:START\s+TRANSACTION\b|BEGIN(?:\s+WORK)?\s*;?\s*$)/i;
+const ENDS = /^\s*(?:COMMIT\b|ROLLBACK\b(?!\s+(?:WORK\s+)?TO\b))/i;
+/** Is for the next statement alone, unless that begins a transaction. */
+const SEES_COMMITS = /^\s*SET\s+TRANSACTION\s+ISOLATION\s+LEVEL\s+READ\s+COMMITTED\s*;?\s*$/i;
 
-/** Notes that a transaction is about to begin, if this statement begins one. */
+const started = new WeakMap<QueryRunner, TransactionStart>();
+const aboutToSee = new WeakSet<QueryRunner>();
+
+/** Notes what a statement says about the transaction that begins with it, or with the next one. */
 export function noteTransactionStart(runner: QueryRunner, sql: string): void {
-  if (BEGINS.test(sql)) started.set(runner, Date.now());
+  if (BEGINS.test(sql)) {
+    started.set(runner, { at: Date.now(), seesCommits: aboutToSee.has(runner) });
+  }
+  if (ENDS.test(sql)) started.delete(runner);
+  if (SEES_COMMITS.test(sql)) aboutToSee.add(runner);
+  else aboutToSee.delete(runner);
 }
 
 /** Forgets a transaction that has ended. */
@@ -15,10 +26,7 @@ export function noteTransactionEnd(runner: QueryRunner): void {
   started.delete(runner);
 }
 
-/**
- * Returns when the transaction of a connection began, or an earlier one of the same connection, in milliseconds since
- * 1970; `undefined` if no statement to begin one was seen.
- */
-export function transactionStart(runner: QueryRunner): number | undefined {
+/** Returns the beginning of the transaction of a connection; `undefined` if no statement that begins one was seen. */
+export function transactionStart(runner: QueryRunner): TransactionStart | undefined {
   return started.get(runner);
 }

@@ -10,6 +10,14 @@ export interface Writer {
   readonly since: Date | null;
 }
 
+/** The beginning of a transaction, as far as its statements tell. */
+export interface TransactionStart {
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  /** Whether it was begun to see what others commit meanwhile. */
+  readonly seesCommits: boolean;
+}
+
 /** What differs in transactions and locks. */
 export interface Transactions {
   /** Whether all query runners of a DataSource share its only connection. */
@@ -35,10 +43,9 @@ export interface Transactions {
   /**
    * Fetches the age of the snapshot that the connection reads, in milliseconds; 0 if writing from it would fail.
    *
-   * @param startedAt - when the transaction began, or an earlier one, in milliseconds since 1970; `undefined` if that
-   * was not seen.
+   * @param start - the beginning of the transaction; `undefined` if that was not seen.
    */
-  snapshotAge(runner: QueryRunner, startedAt: number | undefined): Promise<number>;
+  snapshotAge(runner: QueryRunner, start: TransactionStart | undefined): Promise<number>;
   /**
    * Serializes the writers of each of these tokens of a unique index until the end of the transaction.
    *

@@ -17,9 +17,9 @@ export const mysqlTransactions: Transactions = {
   withLimitedLockWaits,
   limitIdleTime,
   liftIdleLimit,
-  snapshotAge: async (runner, startedAt) => {
-    if (!(await isActive(runner))) return 0;
-    return startedAt === undefined ? Infinity : Date.now() - startedAt;
+  snapshotAge: async (runner, start) => {
+    if (start?.seesCommits === true || !(await isActive(runner))) return 0;
+    return start === undefined ? Infinity : Date.now() - start.at;
   },
   lockTokens,
   lockIndex,
