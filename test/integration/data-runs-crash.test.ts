@@ -70,10 +70,12 @@ function onProgress() {
 })().catch((error) => { console.error(error); process.exitCode = 1; });
 `;
 
-/** The same with 200,000 rows takes some minutes: RUN_ROWS=200000 RUN_PAGE=1000 RUN_KILLS=5. */
+/** With more of each it takes some minutes: `npm run test:scale`. */
 const ROWS = Number(process.env['RUN_ROWS'] ?? 500);
 const BATCH_SIZE = Number(process.env['RUN_PAGE'] ?? 10);
 const KILLS = Number(process.env['RUN_KILLS'] ?? 3);
+/** Processes that share the rest after so many kills. */
+const WORKERS = Number(process.env['RUN_WORKERS'] ?? 2);
 
 const folder = mkdtempSync(join(tmpdir(), 'field-encryption-runs-'));
 const keyFile = join(folder, 'kek');
@@ -156,11 +158,13 @@ describeDiagonal('a run that is killed', (kind) => {
       expect(await work(pages)).toBeUndefined();
       await expectCheckpoint(active.id, touched);
     }
-    const report = await work();
+    const reports = await Promise.all(Array.from({ length: WORKERS }, () => work()));
     done.abort();
     await writer;
 
-    expect(report).toMatchObject({ resumed: true, failed: 0, conflicts: 0, remaining: 0 });
+    for (const report of reports) {
+      expect(report).toMatchObject({ resumed: true, failed: 0, conflicts: 0, remaining: 0 });
+    }
     expect(touched.size).toBeGreaterThan(5);
     const found = await accounts.find();
     expect(new Map(found.map(({ id, note }) => [id, note]))).toEqual(last);

@@ -25,6 +25,38 @@ const ROWS = 30;
 const BATCH = { batchSize: 10 };
 const textOf = (id: number): string => `canary ${String(id)} ${'x'.repeat(1500)}`;
 
+/** What happens before row 15 is updated. */
+const POSTGRES = {
+  beforeRow15: (body: string) => [
+    `CREATE FUNCTION trouble() RETURNS trigger AS $$ BEGIN ${body}; RETURN NEW; END $$ LANGUAGE plpgsql`,
+    'CREATE TRIGGER trouble BEFORE UPDATE ON letter FOR EACH ROW WHEN (OLD.id = 15) EXECUTE FUNCTION trouble()',
+  ],
+  dropped: 'DROP TRIGGER trouble ON letter',
+  timeout: 'PERFORM pg_sleep(60)',
+  impatient: { statement_timeout: 400 },
+  loss: 'PERFORM pg_terminate_backend(pg_backend_pid())',
+  tries: 'CREATE SEQUENCE tries',
+  conflicts:
+    "CASE nextval('tries') WHEN 1 THEN RAISE EXCEPTION 'deadlock' USING ERRCODE = '40P01'; " +
+    "WHEN 2 THEN RAISE EXCEPTION 'serialization' USING ERRCODE = '40001'; ELSE NULL; END CASE",
+  codes: { timeout: '57014', loss: '57P01' as string | undefined },
+};
+const MYSQL: typeof POSTGRES = {
+  beforeRow15: (body) => [
+    `CREATE TRIGGER trouble BEFORE UPDATE ON letter FOR EACH ROW IF OLD.id = 15 THEN ${body}; END IF`,
+  ],
+  dropped: 'DROP TRIGGER trouble',
+  timeout: "SIGNAL SQLSTATE '70100' SET MYSQL_ERRNO = 1317",
+  impatient: {} as never,
+  loss: 'KILL CONNECTION_ID()',
+  tries: 'CREATE TABLE tries (id int AUTO_INCREMENT PRIMARY KEY) ENGINE = MyISAM',
+  conflicts:
+    'INSERT INTO tries () VALUES (); IF LAST_INSERT_ID() < 3 THEN ' +
+    "SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213, MESSAGE_TEXT = 'deadlock'; END IF",
+  // The driver has no name for the code of MariaDB.
+  codes: { timeout: 'ER_QUERY_INTERRUPTED', loss: undefined },
+};
+
 describeDiagonal('a database that fails in the middle of a run', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
@@ -64,7 +96,7 @@ describeDiagonal('a database that fails in the middle of a run', (kind) => {
   /** What failed says so without showing a row, and running again does the rest. */
   async function expectInterrupted(
     run: () => Promise<unknown>,
-    code: string,
+    code: string | undefined,
     mend: () => Promise<unknown>,
   ): Promise<void> {
     const error = await rejection(run());
@@ -84,29 +116,24 @@ describeDiagonal('a database that fails in the middle of a run', (kind) => {
     await expectAllRead();
   }
 
-  if (kind.type === 'postgres') {
-    /** Runs PL/pgSQL before row 15 is updated. */
+  if (kind.dialect !== 'sqlite') {
+    const trouble = kind.dialect === 'postgres' ? POSTGRES : MYSQL;
     async function beforeRow15(body: string): Promise<void> {
-      await dataSource.query(
-        `CREATE FUNCTION trouble() RETURNS trigger AS $$ BEGIN ${body}; RETURN NEW; END $$ LANGUAGE plpgsql`,
-      );
-      await dataSource.query(
-        'CREATE TRIGGER trouble BEFORE UPDATE ON letter FOR EACH ROW WHEN (OLD.id = 15) EXECUTE FUNCTION trouble()',
-      );
+      for (const statement of trouble.beforeRow15(body)) await dataSource.query(statement);
     }
-    const dropTrigger = () => dataSource.query('DROP TRIGGER trouble ON letter');
+    const dropTrigger = () => dataSource.query(trouble.dropped);
 
     it('rolls the page back at a statement timeout', async () => {
       await insertLetters();
-      await beforeRow15('PERFORM pg_sleep(60)');
+      await beforeRow15(trouble.timeout);
       await dataSource.destroy();
-      const options = { ...database.dataSourceOptions, extra: { statement_timeout: 400 } };
+      const options = { ...database.dataSourceOptions, extra: trouble.impatient };
       const impatient = { ...database, dataSourceOptions: options as never };
       dataSource = cleanup.add(protect(impatient, {}, { synchronize: false }));
       await dataSource.initialize();
       await expectInterrupted(
         () => handle().reencrypt(BATCH),
-        '57014',
+        trouble.codes.timeout,
         async () => {
           // The first page is done, nothing of the second.
           expect(await rowsUnderOldKey()).toBe(20);
@@ -117,10 +144,10 @@ describeDiagonal('a database that fails in the middle of a run', (kind) => {
 
     it('rolls the page back when the connection is lost', async () => {
       await insertLetters();
-      await beforeRow15('PERFORM pg_terminate_backend(pg_backend_pid())');
+      await beforeRow15(trouble.loss);
       await expectInterrupted(
         () => handle().reencrypt(BATCH),
-        '57P01',
+        trouble.codes.loss,
         async () => {
           // The pool finds out when the socket closes.
           while ((await dropTrigger().catch(() => undefined)) === undefined);
@@ -133,12 +160,9 @@ describeDiagonal('a database that fails in the middle of a run', (kind) => {
 
     it('tries again what failed by a deadlock or a serialization failure', async () => {
       await insertLetters();
-      await dataSource.query('CREATE SEQUENCE tries');
-      // A sequence counts on through rollbacks.
-      await beforeRow15(
-        "CASE nextval('tries') WHEN 1 THEN RAISE EXCEPTION 'deadlock' USING ERRCODE = '40P01'; " +
-          "WHEN 2 THEN RAISE EXCEPTION 'serialization' USING ERRCODE = '40001'; ELSE NULL; END CASE",
-      );
+      // They count on through rollbacks.
+      await dataSource.query(trouble.tries);
+      await beforeRow15(trouble.conflicts);
       expect(await handle().reencrypt(BATCH)).toMatchObject({ changed: ROWS, remaining: 0 });
       await expectAllRead();
     });
