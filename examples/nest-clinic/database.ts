@@ -7,9 +7,10 @@ import type { FieldEncryptionOptions } from 'typeorm-field-encryption';
 export function typeormOptions(config: ConfigService): TypeOrmModuleOptions {
   const url = config.getOrThrow<string>('DATABASE_URL');
   const common = { autoLoadEntities: true, synchronize: true };
-  return url.startsWith('postgres')
-    ? { ...common, type: 'postgres', url }
-    : { ...common, type: 'better-sqlite3', database: url };
+  if (/^postgres(?:ql)?:/.test(url)) return { ...common, type: 'postgres', url };
+  if (url.startsWith('mariadb:')) return { ...common, type: 'mariadb', url };
+  if (url.startsWith('mysql:')) return { ...common, type: 'mysql', url };
+  return { ...common, type: 'better-sqlite3', database: url };
 }
 
 export function encryptionOptions(config: ConfigService): FieldEncryptionOptions {

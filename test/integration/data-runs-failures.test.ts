@@ -6,6 +6,7 @@ import { BlindIndex, Encrypted, fieldEncryption, RunInterruptedError } from '../
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
+import { sqlOf } from '../support/sql-of';
 
 @Entity()
 class Letter {
@@ -141,7 +142,9 @@ describeDiagonal('a database that fails in the middle of a run', (kind) => {
       expect(await handle().reencrypt(BATCH)).toMatchObject({ changed: ROWS, remaining: 0 });
       await expectAllRead();
     });
+  }
 
+  if (kind.dialect !== 'sqlite') {
     it('waits for an insert that may turn out to have the same unique value', async () => {
       const token = await handle().token(Member, 'email', 'canary@x.org');
       await dataSource.query("INSERT INTO member (id, email) VALUES (1, 'canary@x.org')");
@@ -175,13 +178,15 @@ describeDiagonal('a database that fails in the middle of a run', (kind) => {
       await application.query('SELECT 1 FROM letter WHERE id = 7 FOR UPDATE');
       const report = await handle().reencrypt(BATCH);
       expect(report).toMatchObject({ changed: ROWS - 1, conflicts: 1, remaining: 1 });
-      await application.query('UPDATE letter SET reads = 9 WHERE id = 7');
+      await application.query(sqlOf(kind, 'UPDATE letter SET "reads" = 9 WHERE id = 7'));
       await application.commitTransaction();
       await application.release();
       expect(await handle().reencrypt(BATCH)).toMatchObject({ changed: 1, remaining: 0 });
       expect(await letters().findOneBy({ id: 7 })).toMatchObject({ text: textOf(7), reads: 9 });
     });
-  } else {
+  }
+
+  if (kind.dialect === 'sqlite') {
     it('rolls the page back when the disk is full', async () => {
       for (let id = 1; id <= ROWS; id++) {
         await dataSource.query(

@@ -1,4 +1,5 @@
 import type { SelectQueryBuilder } from 'typeorm';
+import { UnsupportedQueryError } from '../../src';
 import { describeDiagonal, typeormMajor } from '../support/databases';
 import {
   Clinic,
@@ -87,7 +88,12 @@ describeDiagonal('SQL that reads an encrypted table by itself', (database) => {
           .where('1 = 1', v)
           .execute(),
     ];
-    for (const query of refused) await expectRefused(world, query);
+    for (const query of refused) {
+      // Of what can be read in two ways, the message names the entity that it may concern.
+      if (database.dialect === 'mysql' && text.includes('never closed')) {
+        await expect(async () => query()).rejects.toBeInstanceOf(UnsupportedQueryError);
+      } else await expectRefused(world, query);
+    }
   });
 
   it('refuses it in values, also of entities without an encrypted property', async () => {
@@ -182,7 +188,10 @@ describeDiagonal('SQL that reads an encrypted table by itself', (database) => {
         'likelihood((N), 0.5)',
         'p.id, N',
         'N; --',
-      ].map((place) => sqlOf(database, place.replaceAll('N', String(n))));
+      ]
+        // MySQL does not nest comments, and refuses what is left.
+        .filter((place) => database.dialect !== 'mysql' || !place.includes('*/ */'))
+        .map((place) => sqlOf(database, place.replaceAll('N', String(n))));
     const groups = ['ROLLUP (2)', 'CUBE(p.id, (2))', 'GROUPING SETS ((p.id), (2))', '(p.id, 2)'];
 
     it.each([...places(2), '2 ASC', '2 NULLS FIRST', '2 DESC NULLS LAST, p.id', '2 USING <'])(

@@ -72,9 +72,9 @@ describeDatabases(kinds, 'A row that a statement of MySQL takes for another', (k
   });
 
   it('keeps tokens apart that differ in letter case only, in lookups and in a unique index', async () => {
-    const [column] = (await opened.dataSource.query(
+    const [column] = await opened.dataSource.query<{ collation: string }[]>(
       "SELECT collation_name AS collation FROM information_schema.columns WHERE table_schema = DATABASE() AND table_name = 'account' AND column_name = 'email_bidx'",
-    )) as { collation: string }[];
+    );
     expect(column?.collation).toBe('ascii_bin');
     await opened.dataSource.query("UPDATE account SET email_bidx = 'aaaaaaaa' WHERE id = 1");
     await opened.dataSource.query("UPDATE account SET email_bidx = 'AAAAAAAA' WHERE id = 2");

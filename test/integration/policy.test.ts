@@ -288,6 +288,8 @@ const WRONG_POLICIES: readonly [string, () => unknown, RegExp][] = [
     asExpression: { asExpression: `'x'`, generatedType: 'STORED' },
     onUpdate: { onUpdate: `'x'` },
     enum: { enum: ['x'] },
+    charset: { charset: 'latin1' },
+    collation: { collation: 'latin1_swedish_ci' },
     version: { version: true },
     createDate: { createDate: true },
     updateDate: { updateDate: true },
@@ -306,6 +308,7 @@ const WRONG_POLICIES: readonly [string, () => unknown, RegExp][] = [
     array: { array: true },
     asExpression: { asExpression: `'x'`, generatedType: 'STORED' },
     onUpdate: { onUpdate: `'x'` },
+    collation: { collation: 'latin1_swedish_ci' },
     updateDate: { updateDate: true },
     default: { default: 'x' },
     primary: { primary: true },
@@ -331,13 +334,15 @@ describeDiagonal('initialize() of a wrong policy', (kind) => {
     return rejection(cleanup.add(protect(database)).initialize());
   }
 
-  it.each(WRONG_POLICIES)('refuses %s', async (_what, define, remedy) => {
+  it.each(WRONG_POLICIES)('refuses %s', async (what, define, remedy) => {
     const error = await initializing(define(), Owner);
 
     expect(error).toBeInstanceOf(InvalidFieldPolicyError);
     expect(error).toMatchObject({ code: 'ERR_FIELD_POLICY', entity: 'Doc', property: 'value' });
     expect(error.message).toContain('Doc.value');
-    expect(error.message).toMatch(remedy);
+    // TypeORM makes an index of a unique column there.
+    const isIndex = kind.dialect === 'mysql' && what === 'unique behind blindIndexColumns()';
+    expect(error.message).toMatch(isIndex ? /unique constraint or index/ : remedy);
   });
 
   const foreignKey = ForeignKey === undefined ? it.skip : it;

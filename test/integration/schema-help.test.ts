@@ -1,22 +1,21 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { EntitySchema } from 'typeorm';
-import type { DataSource, EntitySchemaOptions, MigrationInterface } from 'typeorm';
+import type { DataSource, EntitySchemaOptions } from 'typeorm';
 import { Linter } from 'eslint';
-import { ModuleKind, ScriptTarget, transpileModule } from 'typescript';
 import tseslint from 'typescript-eslint';
 import { blindIndexColumns, encryptedColumn, fieldEncryption } from '../../src';
 import type { FieldEncryptionOptions } from '../../src';
 import { schemaContract, schemaExpand } from '../../src/cli/commands/schema';
-import type { Session } from '../../src/cli/load/session';
-import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal, typeormMajor } from '../support/databases';
 import type { DatabaseKind, TestDatabase } from '../support/databases';
 import { createProject } from '../support/project';
 import { Cleanup, protect, rejection } from '../support/protected-database';
 import { storedPlaintexts } from '../support/stored-rows';
 import { bytesOf } from '../support/sql-of';
+import { compiledMigration, sessionOf, writtenFiles } from '../support/written-migrations';
+import type { MigrationClass } from '../support/written-migrations';
 
 const DATA_SOURCE = `
 const { EntitySchema, DataSource } = require('typeorm');
@@ -48,8 +47,6 @@ interface Patient {
 const OPTIONS = { dryRun: false, outputJs: false, esm: false, pretty: false };
 const PROPERTIES = ['email', 'age', 'seen', 'photo', 'note', 'active'];
 const NAMES = PROPERTIES.map((property) => `Patient.${property}`);
-
-type MigrationClass = new () => MigrationInterface;
 
 const TIMESTAMP = { type: 'timestamp with time zone' } as const;
 /** MySQL keeps seconds, unless it is told. */
@@ -131,34 +128,20 @@ describeDiagonal('schema expand and schema contract', (kind) => {
     return cleanup.add(dataSource).initialize();
   }
 
-  const session = (dataSource: DataSource): Session => ({
-    dataSource,
-    dataSourcePath: 'data-source.js',
-    installation: installationOf(dataSource),
-    fieldEncryption: fieldEncryption(dataSource),
-    output: {} as Session['output'],
-  });
   const expand = (dataSource: DataSource, options: object = {}) =>
-    schemaExpand(session(dataSource), join(folder, 'expand'), {
+    schemaExpand(sessionOf(dataSource), join(folder, 'expand'), {
       ...OPTIONS,
       concurrently: false,
       ...options,
     });
   const contract = (dataSource: DataSource, options: object = {}) =>
-    schemaContract(session(dataSource), join(folder, 'contract'), { ...OPTIONS, ...options });
+    schemaContract(sessionOf(dataSource), join(folder, 'contract'), { ...OPTIONS, ...options });
 
   /** The migrations that a command has written, linted and compiled. */
-  function compiled({ document }: { document: object }): MigrationClass[] {
-    return (document as { files: { path: string }[] }).files.map(({ path }) => {
+  function compiled(written: { document: object }): MigrationClass[] {
+    return writtenFiles(written).map((path) => {
       expect(lintProblems(path)).toEqual([]);
-      const { outputText } = transpileModule(readFileSync(path, 'utf8'), {
-        compilerOptions: { target: ScriptTarget.ES2022, module: ModuleKind.CommonJS },
-      });
-      const compiledPath = path.replace(/ts$/, 'cjs');
-      writeFileSync(compiledPath, outputText);
-      return Object.values(
-        require(compiledPath) as Record<string, MigrationClass>,
-      )[0] as MigrationClass;
+      return compiledMigration(path);
     });
   }
 

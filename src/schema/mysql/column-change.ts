@@ -1,5 +1,5 @@
 import { TableColumn } from 'typeorm';
-import type { QueryRunner } from 'typeorm';
+import type { Driver, QueryRunner } from 'typeorm';
 import { TableUtils } from 'typeorm/schema-builder/util/TableUtils.js';
 
 import { quotedName } from '../../typeorm/dialect/mysql/names';
@@ -8,9 +8,9 @@ import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import type { ExpandedTable } from '../expanded-table';
 import type { MigrationStep } from '../migration-draft';
 
-import { isBinary, isShort, oldForm, shortFloat, unchanged } from './live-column';
+import { isBinary, isShort, oldForm, shortFloat } from './live-column';
 import type { LiveColumn } from './live-column';
-import { queryWhether, TableConditions } from './table-conditions';
+import { not, queryWhether, quotedText, TableConditions } from './table-conditions';
 import type { Part } from './table-definition';
 
 /** The part of TypeORM's query runner that is used; protected, but the same in both majors. */
@@ -23,11 +23,26 @@ export function definitionOf(runner: QueryRunner, column: TableColumn): string {
   return (runner as unknown as DefiningRunner).buildCreateColumnSql(column, true);
 }
 
-/** Types whose text form would lose digits, or be bytes, and the type from which it is right. */
-const BY_WAY_OF: ReadonlyMap<string, { readonly base: string; readonly type: string }> = new Map([
-  ['float', { base: 'double', type: 'double' }],
-  ['bit', { base: 'bigint', type: 'bigint unsigned' }],
+/** A type between that of cleartext and text. */
+interface Way {
+  readonly base: string;
+  readonly type: string;
+}
+
+const DOUBLE: Way = { base: 'double', type: 'double' };
+const DECIMAL: Way = { base: 'decimal', type: 'decimal(20,0)' };
+
+/** By way of which types values become text, where the database would lose digits or take bytes for text. */
+const WAYS_TO_TEXT: ReadonlyMap<string, Way> = new Map([
+  ['float', DOUBLE],
+  ['bit', DECIMAL],
 ]);
+
+/** By way of which type text becomes a value; MariaDB takes text for a number of 63 bits at most. */
+function wayBack({ base, type }: LiveColumn): Way | undefined {
+  if (base === 'bigint' && type.includes('unsigned')) return DECIMAL;
+  return base === 'bit' ? DECIMAL : undefined;
+}
 
 /** What a column is, and what it is to be. */
 export interface ChangedColumn {
@@ -35,6 +50,8 @@ export interface ChangedColumn {
   readonly live: LiveColumn;
   /** Its definition in the table. */
   readonly part: Part;
+  /** Columns that the database changes along with any other. */
+  readonly timestamps: readonly string[];
 }
 
 /**
@@ -45,17 +62,22 @@ export class ColumnChange {
   readonly encrypted: EncryptedColumn;
   readonly #live: LiveColumn;
   readonly #part: Part;
+  readonly #timestamps: readonly string[];
   readonly #runner: QueryRunner;
   readonly #table: string;
   readonly #conditions: TableConditions;
   readonly #wanted: TableColumn;
   readonly #text: TableColumn;
 
-  constructor({ runner, table }: ExpandedTable, { encrypted, live, part }: ChangedColumn) {
+  constructor(
+    { runner, table }: ExpandedTable,
+    { encrypted, live, part, timestamps }: ChangedColumn,
+  ) {
     const { column, policy } = encrypted;
     this.encrypted = encrypted;
     this.#live = live;
     this.#part = part;
+    this.#timestamps = timestamps;
     this.#runner = runner;
     this.#table = table.name;
     this.#conditions = new TableConditions(table.metadata.tablePath);
@@ -100,23 +122,26 @@ export class ColumnChange {
     return `MODIFY ${this.#part.sql}`;
   }
 
-  /** Whether the statement for all columns is still to come. */
-  get isPending(): string {
-    const way = BY_WAY_OF.get(this.#live.base);
-    return way === undefined ? this.isBefore : `(${this.isBefore} OR ${this.#has(way.base)})`;
+  /** Whether the statement for all columns is done. */
+  get isDone(): string {
+    const { name } = this.#part;
+    const isConverted = hasForm(this.#driver.createFullType(this.#text), this.#text.collation);
+    const isDone = this.#conditions.column(
+      name,
+      `${this.#becomesBinary ? `(${isConverted} OR ${hasForm(this.#wanted.type)})` : isConverted} AND ${IS_BARE}`,
+    );
+    return this.check === undefined ? isDone : `${isDone} AND ${not(this.#conditions.check(name))}`;
   }
 
-  /** Whether the column is as it was. */
-  get isBefore(): string {
-    const { name } = this.#part;
-    return this.check === undefined
-      ? this.#conditions.column(name, unchanged(this.#live))
-      : this.#conditions.check(name);
+  /** Whether the statement that undoes it is still to come. */
+  get isToUndo(): string {
+    const way = wayBack(this.#live);
+    return way === undefined ? this.isDone : `(${this.isDone} OR ${this.#has(way.base)})`;
   }
 
   /** The steps before the statement for all columns. */
   before(): MigrationStep[] {
-    const way = BY_WAY_OF.get(this.#live.base);
+    const way = WAYS_TO_TEXT.get(this.#live.base);
     if (way === undefined) return [];
     return [this.#modify(this.#number(way.type), queryWhether(this.#has(this.#live.base)))];
   }
@@ -125,7 +150,7 @@ export class ColumnChange {
   beforeUndoing(): MigrationStep[] {
     const when = queryWhether(this.#has(this.#text.type));
     const old = oldForm(this.#live, this.encrypted);
-    const way = this.#live.base === 'bit' ? BY_WAY_OF.get('bit') : undefined;
+    const way = wayBack(this.#live);
     return [
       ...(old === undefined ? [] : [{ sql: this.#update(old), when }]),
       ...(way === undefined ? [] : [this.#modify(this.#number(way.type), when)]),
@@ -155,6 +180,10 @@ export class ColumnChange {
     ];
   }
 
+  get #driver(): Driver {
+    return this.#runner.connection.driver;
+  }
+
   get #name(): string {
     return quotedName(this.#part.name);
   }
@@ -165,9 +194,9 @@ export class ColumnChange {
 
   get #changesText(): boolean {
     const { type, collation } = this.#live;
-    const { driver } = this.#runner.connection;
     return (
-      driver.createFullType(this.#text) !== type || (this.#text.collation ?? null) !== collation
+      this.#driver.createFullType(this.#text) !== type ||
+      (this.#text.collation ?? null) !== collation
     );
   }
 
@@ -186,8 +215,23 @@ export class ColumnChange {
   }
 
   #update({ value, where }: { readonly value: string; readonly where: string }): string {
-    return `UPDATE ${this.#table} SET ${this.#name} = ${value} WHERE ${where}`;
+    const kept = this.#timestamps
+      .map(quotedName)
+      .filter((name) => name !== this.#name)
+      .map((name) => `, ${name} = ${name}`);
+    return `UPDATE ${this.#table} SET ${this.#name} = ${value}${kept.join('')} WHERE ${where}`;
   }
+}
+
+/** Whether a column of `information_schema` has neither a default nor ON UPDATE; MariaDB has NULL as text. */
+const IS_BARE = "COALESCE(column_default, 'NULL') = 'NULL' AND extra = ''";
+
+/** Whether a column of `information_schema` has a form. */
+function hasForm(type: string, collation?: string): string {
+  const isOfType = `column_type = ${quotedText(type)}`;
+  return collation === undefined
+    ? isOfType
+    : `(${isOfType} AND collation_name = ${quotedText(collation)})`;
 }
 
 /** Whether a text is a float that is the same from fewer digits. */

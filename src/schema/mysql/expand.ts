@@ -70,12 +70,12 @@ async function changeOf(
   await assertIndependent(target, definition, encrypted);
   const stored = storedForm(live, encrypted);
   await target.assertNoCleartext(encrypted, stored);
-  const change = new ColumnChange(target, { encrypted, live, part });
+  const timestamps = [...columns].flatMap(([name, { extra }]) =>
+    /\bon update\b/i.test(extra) ? [name] : [],
+  );
+  const change = new ColumnChange(target, { encrypted, live, part, timestamps });
   if (change.isConverted) await assertWideEnough(target, encrypted, stored);
-  target.inTransition.push({
-    encrypted,
-    stored: change.isConverted ? stored : quotedName(databaseName),
-  });
+  target.inTransition.push({ encrypted, stored });
   return change;
 }
 
@@ -101,9 +101,9 @@ function addSteps(
       `ALTER TABLE ${target.table.name} ${of.join(', ')}`;
     for (const step of altered.flatMap((change) => change.before())) script.step(step);
     script.step(
-      { sql: alterTable(up), when: queryWhether(state.isPending) },
+      { sql: alterTable(up), when: queryWhether(not(state.isDone)) },
       ...altered.flatMap((change) => change.beforeUndoing()),
-      { sql: alterTable(down), when: queryWhether(not(state.isBefore)) },
+      { sql: alterTable(down), when: queryWhether(state.isToUndo) },
     );
   }
   for (const step of changes.flatMap((change) => change.after())) script.step(...step);
@@ -132,15 +132,16 @@ function actions(
   };
 }
 
-/** Returns conditions on whether the columns of a table are to be changed; `undefined` if nothing is. */
+/** Returns conditions on whether the table is changed, and is yet to be changed back; `undefined` if nothing is. */
 function stateOf(
   { table }: ExpandedTable,
   [column]: readonly ColumnChange[],
   { keys: [key], checks: [check] }: OutdatedParts,
-): Pick<ColumnChange, 'isBefore' | 'isPending'> | undefined {
+): Pick<ColumnChange, 'isDone' | 'isToUndo'> | undefined {
   if (column !== undefined) return column;
   const conditions = new TableConditions(table.metadata.tablePath);
-  const isThere =
-    key === undefined ? check && conditions.check(check.name) : conditions.index(key.name);
-  return isThere === undefined ? undefined : { isBefore: isThere, isPending: isThere };
+  const found = key ?? check;
+  if (found === undefined) return undefined;
+  const isDone = not(found === key ? conditions.index(found.name) : conditions.check(found.name));
+  return { isDone, isToUndo: isDone };
 }

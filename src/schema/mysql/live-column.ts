@@ -5,8 +5,6 @@ import { inSchema } from '../../typeorm/dialect/mysql/table-name';
 import type { EncryptedColumn } from '../../typeorm/metadata/encrypted-column';
 import { columnRefused } from '../expanded-table';
 
-import { quotedText } from './table-conditions';
-
 /** A column in `information_schema`. */
 export interface LiveColumn {
   /** The type without its length and the like. */
@@ -34,17 +32,6 @@ export async function liveColumns(
     values,
   )) as (LiveColumn & { readonly name: string })[];
   return new Map(rows.map((row) => [row.name, row]));
-}
-
-/** Returns the condition on `information_schema.columns` for a column that still is what it was. */
-export function unchanged({ type, collation, default: value, extra }: LiveColumn): string {
-  // MariaDB finds nothing by `<=> NULL` here.
-  const is = (given: string | null): string =>
-    given === null ? 'IS NULL' : `= ${quotedText(given)}`;
-  return (
-    `column_type ${is(type)} AND collation_name ${is(collation)} ` +
-    `AND column_default ${is(value)} AND extra ${is(extra)}`
-  );
 }
 
 const BINARY = ['binary', 'varbinary', 'tinyblob', 'blob', 'mediumblob', 'longblob'];
@@ -113,7 +100,8 @@ function floatText(name: string): string {
 
 /** Returns SQL for a float in the six digits by which the database shows it. */
 export function shortFloat(float: string): string {
-  return `CONVERT(CAST(${float} AS FLOAT) USING utf8mb4)`;
+  // By way of a text, which MariaDB would skip in CONVERT.
+  return `CONCAT('', CAST(${float} AS FLOAT))`;
 }
 
 /** Whether a float is the same from its six digits. */

@@ -78,7 +78,7 @@ export async function assertIndependent(
     );
   }
   const dependent = definition.columns.find(({ name, rest }) =>
-    name === databaseName ? isComputed(rest) : mentions(rest, databaseName),
+    name === databaseName ? rest.includes(' GENERATED ALWAYS AS (') : mentions(rest, databaseName),
   );
   if (dependent !== undefined) {
     throw columnRefused(
@@ -94,10 +94,6 @@ export async function assertIndependent(
       'the table is partitioned by the column. Partition it by another one first.',
     );
   }
-}
-
-function isComputed(rest: string): boolean {
-  return /^\S+(?: CHARACTER SET \w+)?(?: COLLATE \w+)? GENERATED ALWAYS AS \(/.test(rest);
 }
 
 async function foreignReference(

@@ -37,7 +37,7 @@ export function queryWhether(condition: string): string {
 }
 
 export function not(condition: string): string {
-  return `NOT ${condition}`;
+  return `NOT (${condition})`;
 }
 
 /** Returns a text in quotes. */

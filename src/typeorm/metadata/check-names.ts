@@ -1,4 +1,4 @@
-import type { EntityMetadata, QueryRunner } from 'typeorm';
+import type { EntityMetadata, QueryRunner, TableCheck } from 'typeorm';
 
 import { dialectOf } from '../dialect/dialect-of';
 
@@ -7,8 +7,12 @@ export async function checkNames(
   runner: QueryRunner,
   metadata: EntityMetadata,
 ): Promise<ReadonlySet<string> | undefined> {
-  const table = await runner.getTable(metadata.tablePath);
-  if (table === undefined) return undefined;
-  const checks = (await dialectOf(runner.connection).checks?.of(runner, metadata)) ?? table.checks;
-  return new Set(checks.map(({ name }) => String(name)));
+  const { catalog, checks } = dialectOf(runner.connection);
+  if (checks === undefined) return namesOf((await runner.getTable(metadata.tablePath))?.checks);
+  const exists = await catalog.hasTable(runner, metadata.tablePath);
+  return exists ? namesOf(await checks.of(runner, metadata)) : undefined;
+}
+
+function namesOf(checks: readonly TableCheck[] | undefined): ReadonlySet<string> | undefined {
+  return checks && new Set(checks.map(({ name }) => String(name)));
 }

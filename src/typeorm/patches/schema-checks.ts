@@ -1,6 +1,6 @@
-import type { EntityMetadata, QueryRunner } from 'typeorm';
-import { TableCheck } from 'typeorm';
+import type { DataSource, QueryRunner } from 'typeorm';
 import { Query } from 'typeorm/driver/Query.js';
+import type { CheckMetadata } from 'typeorm/metadata/CheckMetadata.js';
 import type { SchemaBuilder } from 'typeorm/schema-builder/SchemaBuilder.js';
 
 import type { CheckConstraints } from '../dialect/check-constraints';
@@ -8,6 +8,7 @@ import { dialectOf } from '../dialect/dialect-of';
 import { escapedTable } from '../dialect/escaped-table';
 import type { Installation } from '../installation/installation';
 import { ciphertextCheck, otherCiphertextCheck } from '../metadata/ciphertext-check';
+import type { EncryptedColumn } from '../metadata/encrypted-column';
 
 import { override } from './override';
 
@@ -47,34 +48,34 @@ async function changeChecks(
   which: 'missing' | 'outdated',
 ): Promise<void> {
   const { dataSource, columns } = installation;
-  for (const metadata of columns.byEntity.keys()) {
+  for (const [metadata, { columns: encrypted }] of columns.byEntity) {
     if (!metadata.synchronize || metadata.tableType === 'entity-child') continue;
-    const stored = await checks.of(queryRunner, metadata);
-    const wanted = metadata.checks.map((check) => TableCheck.create(check));
-    const own = ownNames(metadata, installation);
-    const changed = (which === 'missing' ? without(wanted, stored) : without(stored, wanted))
-      // TypeORM leaves out those of the application.
-      .filter(({ name }) => own.has(name));
-    for (const check of changed) {
-      const alter = `ALTER TABLE ${escapedTable(dataSource, metadata)}`;
+    const stored = new Set((await checks.of(queryRunner, metadata)).map(({ name }) => name));
+    const wanted = new Set(metadata.checks.map(({ name }) => name));
+    const alter = `ALTER TABLE ${escapedTable(dataSource, metadata)}`;
+    // TypeORM leaves out those of the application.
+    for (const check of encrypted.flatMap((each) => possibleChecks(each, dataSource))) {
       const add = new Query(`${alter} ${checks.add(check)}`);
       const drop = new Query(`${alter} ${checks.drop(check)}`);
-      await (which === 'missing'
-        ? queryRunner.executeQueries(add, drop)
-        : queryRunner.executeQueries(drop, add));
+      if (stored.has(check.name) === wanted.has(check.name)) continue;
+      if (which === 'missing' && wanted.has(check.name)) {
+        await queryRunner.executeQueries(add, drop);
+      }
+      if (which === 'outdated' && stored.has(check.name)) {
+        await queryRunner.executeQueries(drop, add);
+      }
     }
   }
 }
 
-function ownNames(metadata: EntityMetadata, { dataSource, columns }: Installation): Set<unknown> {
-  const encrypted = columns.byEntity.get(metadata)?.columns ?? [];
-  return new Set(
-    encrypted.flatMap(({ column, policy }) =>
-      [ciphertextCheck, otherCiphertextCheck].map((of) => of(column, policy, dataSource).name),
+/** Returns the constraints that a column may have by any declaration of its property. */
+function possibleChecks(
+  { column, policy }: EncryptedColumn,
+  dataSource: DataSource,
+): CheckMetadata[] {
+  return (['text', 'binary'] as const).flatMap((storage) =>
+    [ciphertextCheck, otherCiphertextCheck].map((of) =>
+      of(column, { ...policy, storage }, dataSource),
     ),
   );
-}
-
-function without(checks: readonly TableCheck[], others: readonly TableCheck[]): TableCheck[] {
-  return checks.filter((check) => !others.some(({ name }) => name === check.name));
 }

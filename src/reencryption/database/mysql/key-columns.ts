@@ -5,8 +5,10 @@ import type { WorkCell } from '../work-table';
 export interface KeyColumn {
   /** Selects the column as text. */
   selected(column: string): string;
-  /** Makes a value of the column's type, and of its collation, from such a text. */
+  /** Makes a value of the column's type, and of its collation, from SQL for such a text. */
   value(text: string): string;
+  /** Writes the value of such a text. */
+  literal(text: string): string;
   /** Returns the value as TypeORM does. */
   reported(text: string): unknown;
 }
@@ -32,17 +34,26 @@ function parsed(type: string): ColumnType {
 }
 
 function castAs(type: string, reported: KeyColumn['reported'] = String): KeyColumn {
-  return {
+  return byValue({
     selected: (column) => `CAST(${column} AS CHAR)`,
     value: (text) => `CAST(${text} AS ${type})`,
     reported,
-  };
+  });
+}
+
+function byValue(column: Omit<KeyColumn, 'literal'>): KeyColumn {
+  return { ...column, literal: (text) => column.value(`'${text}'`) };
 }
 
 function integer({ name, isUnsigned }: ColumnType): KeyColumn {
   const cast = castAs(isUnsigned ? 'UNSIGNED' : 'SIGNED', name === 'bigint' ? String : Number);
-  // ZEROFILL would put zeros before the digits.
-  return { ...cast, selected: (column) => cast.selected(cast.value(column)) };
+  return {
+    ...cast,
+    // ZEROFILL would put zeros before the digits.
+    selected: (column) => cast.selected(cast.value(column)),
+    // In a long statement, a cast takes a fifth of the time.
+    literal: (digits) => (/^-?\d+$/.test(digits) ? digits : cast.literal(digits)),
+  };
 }
 
 /** As a DOUBLE, which also a FLOAT is exactly, and whose text is the shortest that means it. */
@@ -64,19 +75,19 @@ function enumeration({ size }: ColumnType): KeyColumn {
 /** In digits, as no character set of a connection or of a checkpoint changes them. */
 function text({ charset, collation }: ColumnType): KeyColumn {
   const utf8 = (sql: string): string => `CONVERT(${sql} USING utf8mb4)`;
-  return {
+  return byValue({
     selected: (column) => `HEX(${utf8(column)})`,
     value: (digits) => `CONVERT(${utf8(`UNHEX(${digits})`)} USING ${charset}) COLLATE ${collation}`,
     reported: (digits) => Buffer.from(digits, 'hex').toString(),
-  };
+  });
 }
 
 function bytes(): KeyColumn {
-  return {
+  return byValue({
     selected: (column) => `HEX(${column})`,
     value: (digits) => `UNHEX(${digits})`,
     reported: (digits) => Buffer.from(digits, 'hex'),
-  };
+  });
 }
 
 /** A time to the digits that the column has. */

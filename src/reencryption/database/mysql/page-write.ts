@@ -5,14 +5,14 @@ import { dialectOf } from '../../../typeorm/dialect/dialect-of';
 import { andUsableSql, writtenCells } from '../page-sql';
 import type { PageStatement, RawRow } from '../page-sql';
 import { LEASE_MS, keyToText, leaseKey } from '../row';
-import type { Lease, PageChange, RowKey } from '../row';
-import type { WorkTable } from '../work-table';
+import type { Lease, PageChange, PageColumn, RowKey } from '../row';
+import type { WorkCell, WorkTable } from '../work-table';
 
 import { compared } from './compared';
 import { isKeyText, keyColumn } from './key-columns';
 
 /** Rows at the ends of the tree of comparisons that finds the new value of a row. */
-const LEAF_ROWS = 8;
+const LEAF_ROWS = 16;
 
 const NO_ROW = 'field-encryption: a row is not of its page';
 
@@ -106,9 +106,10 @@ export function updateSqls(
   const written = writtenCells(table).filter(({ at }) =>
     rows.some((row) => cells[at]?.[row] !== page.cells[at]?.[row]),
   );
+  const keys = table.keys.map((cell, at) => keyLiterals(cell, page.keys[at] ?? [], rows));
   const columns = written.map(({ at }) => literals(rows.map((row) => cells[at]?.[row])));
-  const all = rows.map((row, i): SqlRow => ({
-    key: table.keys.map((cell, at) => keyColumn(cell).value(quoted(page.keys[at]?.[row]))),
+  const all = rows.map((_, i): SqlRow => ({
+    key: keys.map((column) => column[i] ?? ''),
     cells: columns.map((column) => column[i] ?? 'NULL'),
   }));
   const kept = renewed.filter((name) => written.every(({ cell }) => cell.name !== name));
@@ -142,7 +143,8 @@ function cut(rows: readonly SqlRow[], longest: number): SqlRow[][] {
 
 /** At most: the key is in the list and at the end of a tree for each cell, and may be inside of one. */
 function lengthOf({ key, cells }: SqlRow): number {
-  const length = (texts: readonly string[]): number => texts.join('').length + 100 * texts.length;
+  const length = (texts: readonly string[]): number =>
+    texts.reduce((sum, text) => sum + text.length + 100, 0);
   return length(cells) + length(key) * (1 + 4 * cells.length);
 }
 
@@ -175,9 +177,13 @@ function valueSql(
   return among(rows);
 }
 
-function quoted(key: unknown): string {
-  // A checkpoint was checked, and a page selected: there is no other.
-  return isKeyText(key) ? `'${key}'` : 'NULL';
+function keyLiterals(cell: WorkCell, keys: PageColumn, rows: readonly number[]): string[] {
+  const column = keyColumn(cell);
+  return rows.map((row) => {
+    const key = keys[row];
+    if (!isKeyText(key)) throw new TypeError(`${cell.name} (${cell.type}) has no text`);
+    return column.literal(key);
+  });
 }
 
 /** Writes the cells of a column in characters that need no escape: ciphertexts as they are, or all in digits. */
