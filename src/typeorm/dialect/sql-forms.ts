@@ -40,6 +40,8 @@ export interface SqlForms {
    * is seen.
    */
   readonly committedRow?: string;
+  /** Whether an UPDATE renews other columns by itself, such as the date of the update. */
+  readonly renewsColumns: boolean;
   /** Whether the name of a row may stand for its values. */
   readonly rowsAreValues: boolean;
   /** How TypeORM writes the update of a row that is in the way of an INSERT. */

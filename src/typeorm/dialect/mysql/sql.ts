@@ -24,6 +24,7 @@ export const mysqlSql: SqlForms = {
   currentRows: ' FOR UPDATE',
   // Of MySQL, as the other form takes the right to change rows there; each takes that of the other for a comment.
   committedRow: ' /*!80000 FOR SHARE */ /*M!100000 LOCK IN SHARE MODE */',
+  renewsColumns: true,
   rowsAreValues: false,
   upsert: { update: ' ON DUPLICATE KEY UPDATE ', hasAlias: false },
   conflictsWithAny: (column) => `CAST(${column} AS BINARY) <=> CAST(VALUES(${column}) AS BINARY)`,

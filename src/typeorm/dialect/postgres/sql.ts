@@ -14,6 +14,7 @@ export const postgresSql: SqlForms = {
   now: "CAST(pg_catalog.date_part('epoch', pg_catalog.clock_timestamp()) * 1000 AS bigint)",
   lockRows: ' FOR NO KEY UPDATE',
   currentRows: '',
+  renewsColumns: false,
   rowsAreValues: true,
   upsert: { update: ' DO UPDATE SET ', hasAlias: true },
   placeholderAt: (sql, at) => {

@@ -12,6 +12,7 @@ export const sqliteSql: SqlForms = {
   // There is one writer at a time.
   lockRows: '',
   currentRows: '',
+  renewsColumns: false,
   rowsAreValues: false,
   upsert: { update: ' DO UPDATE SET ', hasAlias: false },
   hasPlaceholder: (_sql, tokens) => tokens.some((token) => /^[?$@:]/.test(token)),

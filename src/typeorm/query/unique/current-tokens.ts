@@ -142,9 +142,21 @@ class EarlierRows {
         ? `${this.#rows.token} IS NULL`
         : `${this.#rows.token} = ${parameters.add(row.token)}`,
     ];
-    const sql = `UPDATE ${this.#rows.table} SET ${set.join(', ')} WHERE ${unchanged.join(' AND ')}`;
+    const all = [...set, ...this.#kept()].join(', ');
+    const sql = `UPDATE ${this.#rows.table} SET ${all} WHERE ${unchanged.join(' AND ')}`;
     const { dataSource } = this.#installation;
     await this.#runner.query(...fenced(dataSource, [sql, parameters.values], used));
+  }
+
+  /** Returns assignments that keep what an UPDATE would renew by itself. */
+  #kept(): string[] {
+    const { dataSource } = this.#installation;
+    if (!dialectOf(dataSource).sql.renewsColumns) return [];
+    const { columns } = this.#index.encrypted.column.entityMetadata;
+    return columns
+      .filter(({ onUpdate }) => onUpdate !== undefined)
+      .map(({ databaseName }) => dataSource.driver.escape(databaseName))
+      .map((name) => `${name} = ${name}`);
   }
 
   /** Returns assignments of the value's ciphertext and of its tokens in all indexes. */
