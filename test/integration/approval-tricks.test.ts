@@ -129,7 +129,7 @@ describeDiagonal('Around approvals', (kind) => {
       joinRun(installationOf(dataSource), 'decrypt', options, id, new RunCounts());
     const runs = () =>
       query<{ id: string; mode: string; scope: string; structure: string }>(
-        'SELECT * FROM field_encryption_runs',
+        'SELECT * FROM field_encryption_runs ORDER BY started_at',
       );
 
     beforeEach(async () => {

@@ -67,17 +67,21 @@ async function main() {
 main().catch((error) => { console.error(error); process.exit(1); });
 `;
 
-const postgres = DATABASES.find(({ type }) => type === 'postgres' && typeormMajor === 1);
-const describePostgres = postgres?.unavailable === undefined && postgres ? describe : describe.skip;
+const severalConnections = DATABASES.filter(
+  ({ dialect, unavailable }) =>
+    dialect !== 'sqlite' && unavailable === undefined && typeormMajor === 1,
+);
+const describeSeveral =
+  severalConnections.length > 0 ? describe.each(severalConnections) : describe.skip.each(DATABASES);
 
-describePostgres('Processes that write new scopes at once', () => {
+describeSeveral('Processes that write new scopes at once ($name)', (kind) => {
   let project: Project;
   let database: TestDatabase;
   beforeAll(async () => {
     project = createProject(typeormMajor);
     project.write('writer.js', WRITER);
-    database = await postgres!.create({ entities: [Patient] });
-  });
+    database = await kind.create({ entities: [Patient] });
+  }, 120_000);
   afterAll(async () => {
     project.dispose();
     await database.dispose();
@@ -99,14 +103,13 @@ describePostgres('Processes that write new scopes at once', () => {
       for (const { code, output } of await Promise.all(writers)) {
         expect({ code, output }).toEqual({ code: 0, output: '' });
       }
-      const keys: unknown[] = await dataSource.query(
-        `SELECT purpose, COUNT(*)::int AS keys, COUNT(DISTINCT scope)::int AS scopes
-         FROM field_encryption_scope_keys WHERE state = 'active' GROUP BY purpose ORDER BY purpose`,
-      );
-      expect(keys).toEqual([
-        { purpose: 'data', keys: SCOPES, scopes: SCOPES },
-        { purpose: 'index', keys: SCOPES, scopes: SCOPES },
-      ]);
+      for (const purpose of ['data', 'index']) {
+        const keys = await dataSource.query<{ scope: string }[]>(
+          `SELECT scope FROM field_encryption_scope_keys WHERE state = 'active' AND purpose = '${purpose}'`,
+        );
+        expect(keys).toHaveLength(SCOPES);
+        expect(new Set(keys.map(({ scope }) => scope)).size).toBe(SCOPES);
+      }
       const patients = dataSource.getRepository(Patient);
       const report = await fieldEncryption(dataSource).verify();
       expect(report).toMatchObject({ scanned: PROCESSES * SCOPES, failed: 0 });
@@ -230,12 +233,14 @@ describeDiagonal('The first write of a scope', (database) => {
   });
 });
 
-describePostgres('An update by criteria that leave the scope open', () => {
+describeSeveral('An update by criteria that leave the scope open ($name)', (kind) => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 
-  it('leaves a row of another scope alone that is committed meanwhile', async () => {
-    const created = await cleanup.create(postgres!, { entities: [Patient], synchronize: true });
+  // In MySQL the update hits that row, too, and is refused.
+  const itUnlessHit = kind.dialect === 'mysql' ? it.skip : it;
+  itUnlessHit('leaves a row of another scope alone that is committed meanwhile', async () => {
+    const created = await cleanup.create(kind, { entities: [Patient], synchronize: true });
     const one = cleanup.add(await protect(created).initialize());
     const other = cleanup.add(await protect(created).initialize());
     const [ada, eve] = [patient(1), patient(2)];
@@ -243,7 +248,7 @@ describePostgres('An update by criteria that leave the scope open', () => {
     const runner = other.createQueryRunner();
     await runner.startTransaction();
     await runner.manager.insert(Patient, eve);
-    await runner.query('SELECT id FROM patient WHERE id = $1 FOR UPDATE', [ada.id]);
+    await runner.query(`SELECT id FROM patient WHERE id = '${ada.id}' FOR UPDATE`);
     const updating = one.manager.update(
       Patient,
       { id: In([ada.id, eve.id]) },
@@ -260,7 +265,7 @@ describePostgres('An update by criteria that leave the scope open', () => {
   });
 });
 
-describePostgres('A legal hold that is set while a scope is erased', () => {
+describeSeveral('A legal hold that is set while a scope is erased ($name)', (kind) => {
   const cleanup = new Cleanup();
   const scope = { tenant: 1 };
   const due = { scope, reason: 'request 1' };
@@ -269,7 +274,7 @@ describePostgres('A legal hold that is set while a scope is erased', () => {
   afterEach(() => cleanup.run());
 
   beforeEach(async () => {
-    const created = await cleanup.create(postgres!, { entities: [Patient], synchronize: true });
+    const created = await cleanup.create(kind, { entities: [Patient], synchronize: true });
     one = cleanup.add(await protect(created).initialize());
     other = cleanup.add(await protect(created).initialize());
     await one.manager.insert(Patient, patient(1));
@@ -304,7 +309,11 @@ describePostgres('A legal hold that is set while a scope is erased', () => {
   it('keeps it, if the hold is only about to be committed', async () => {
     const auditor = other.createQueryRunner();
     await auditor.startTransaction();
-    await auditor.query('LOCK TABLE field_encryption_audit IN SHARE MODE');
+    await auditor.query(
+      kind.dialect === 'postgres'
+        ? 'LOCK TABLE field_encryption_audit IN SHARE MODE'
+        : 'SELECT seq FROM field_encryption_audit ORDER BY seq DESC LIMIT 1 FOR UPDATE',
+    );
     const holding = fieldEncryption(other).keys.hold({ scope, reason: 'case 1' });
     await expectWaiting(1);
     const shredding = fieldEncryption(one).keys.shred(due);
@@ -317,12 +326,12 @@ describePostgres('A legal hold that is set while a scope is erased', () => {
   });
 });
 
-describePostgres('A transaction that makes a scope', () => {
+describeSeveral('A transaction that makes a scope ($name)', (kind) => {
   const cleanup = new Cleanup();
   afterEach(() => cleanup.run());
 
   it('keeps another that makes the same waiting, and neither loses a row', async () => {
-    const created = await cleanup.create(postgres!, { entities: [Patient], synchronize: true });
+    const created = await cleanup.create(kind, { entities: [Patient], synchronize: true });
     const one = cleanup.add(await protect(created).initialize());
     const other = cleanup.add(await protect(created).initialize());
     for (const [tenantId, end] of [

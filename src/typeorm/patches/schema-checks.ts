@@ -49,7 +49,7 @@ async function changeChecks(
 ): Promise<void> {
   const { dataSource, columns } = installation;
   for (const [metadata, { columns: encrypted }] of columns.byEntity) {
-    if (!metadata.synchronize || metadata.tableType === 'entity-child') continue;
+    if (!metadata.synchronize || ['entity-child', 'view'].includes(metadata.tableType)) continue;
     const stored = new Set((await checks.of(queryRunner, metadata)).map(({ name }) => name));
     const wanted = new Set(metadata.checks.map(({ name }) => name));
     const alter = `ALTER TABLE ${escapedTable(dataSource, metadata)}`;

@@ -30,14 +30,16 @@ const TYPES: ReadonlyMap<string, string> = new Map([
  * table of its own to read it, and write what MariaDB refuses as `type: 'mysql'`.
  */
 export const mysqlOwnTables: OwnTables = {
-  create: ({ name, columns, indices, primaryColumns }: Table) => {
+  create: (table) => {
+    const contested = contestedIndex(table);
+    const indexes = table.indices.filter((index) => index !== contested);
     const parts = [
-      ...columns.map(columnSql),
-      ...indices.flatMap(indexSql),
-      `PRIMARY KEY (${primaryColumns.map((column) => quotedName(column.name)).join(', ')})`,
+      ...table.columns.map(columnSql),
+      ...keysSql(table.primaryColumns, contested),
+      ...indexes.flatMap(indexSql),
     ];
     return (
-      `CREATE TABLE ${quotedPath(name)} (${parts.join(', ')}) ` +
+      `CREATE TABLE ${quotedPath(table.name)} (${parts.join(', ')}) ` +
       `ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARACTER SET utf8mb4 COLLATE ${COLLATION}`
     );
   },
@@ -45,6 +47,33 @@ export const mysqlOwnTables: OwnTables = {
     `ALTER TABLE ${quotedPath(tablePath)} ADD COLUMN ${columnSql(column)}`,
   guards,
 };
+
+/** The index that finds out that another has inserted the same row first. */
+function contestedIndex({ columns, indices }: Table): TableIndex | undefined {
+  const required = columns.filter(({ isNullable }) => !isNullable).map(({ name }) => name);
+  return indices.find(
+    ({ isUnique, where, columnNames }) =>
+      isUnique && !where && columnNames.every((name) => required.includes(name)),
+  );
+}
+
+/**
+ * The primary key is the contested index, and a unique index has its columns: a row that is there locks the gap beside
+ * it for all others in any other index, also at READ COMMITTED.
+ */
+function keysSql(primary: readonly TableColumn[], contested: TableIndex | undefined): string[] {
+  const names = primary.map(({ name }) => name);
+  if (contested === undefined) return [`PRIMARY KEY (${quotedNames(names)})`];
+  const name = primary[0]?.primaryKeyConstraintName ?? '';
+  return [
+    `PRIMARY KEY (${quotedNames(contested.columnNames)})`,
+    `UNIQUE INDEX ${quotedName(name)} (${quotedNames(names)})`,
+  ];
+}
+
+function quotedNames(names: readonly string[]): string {
+  return names.map(quotedName).join(', ');
+}
 
 function columnSql({ name, type, length, isNullable, default: value }: TableColumn): string {
   const { charset = '', collation = '' } = mysqlValues.exactText ?? {};
@@ -58,7 +87,7 @@ function columnSql({ name, type, length, isNullable, default: value }: TableColu
 }
 
 function indexSql({ name = '', columnNames, isUnique, where }: TableIndex): string[] {
-  const columns = columnNames.map(quotedName).join(', ');
+  const columns = quotedNames(columnNames);
   const index = quotedName(name);
   if (!where) return [`${isUnique ? 'UNIQUE ' : ''}INDEX ${index} (${columns})`];
   const condition = where.replaceAll('"', '`');
@@ -84,12 +113,13 @@ async function guards(runner: QueryRunner, tablePath: string): Promise<TableGuar
       `WHERE ${sql} AND s.non_unique = 0 AND s.sub_part IS NULL ORDER BY s.index_name, s.seq_in_index`,
     values,
   )) as IndexColumn[];
-  const of = (index: string): IndexColumn[] => found.filter((each) => each.index === index);
-  const names = new Set(found.map(({ index }) => index));
-  names.delete('PRIMARY');
+  const indexes = new Map(found.map(({ index }) => [index, [] as IndexColumn[]]));
+  for (const each of found) indexes.get(each.index)?.push(each);
+  // Its columns are in an index beside it where another is contested.
+  const primary = [...indexes.keys()].find((name) => name.endsWith('_pkey')) ?? 'PRIMARY';
   return {
-    primary: of('PRIMARY').map(({ column }) => column),
-    unique: [...names].map((index) => uniqueIndex(index, of(index))),
+    primary: (indexes.get(primary) ?? []).map(({ column }) => column),
+    unique: [...indexes].filter(([name]) => name !== primary).map((each) => uniqueIndex(...each)),
   };
 }
 

@@ -92,6 +92,8 @@ function onlyDuplicates(sql: string, key: string): string {
   const ignoring = /^INSERT\s+IGNORE\s+INTO/;
   if (!ignoring.test(sql)) return sql;
   const insert = sql.replace(ignoring, 'INSERT INTO').trimEnd();
+  // With `orUpdate`, too, the row is written over.
+  if (insert.includes(mysqlSql.upsert.update)) return insert;
   const returning = insert.lastIndexOf(' RETURNING ');
   const end = returning < 0 ? insert.length : returning;
   return `${insert.slice(0, end)} ON DUPLICATE KEY UPDATE ${key} = ${key}${insert.slice(end)}`;

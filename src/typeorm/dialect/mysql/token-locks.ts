@@ -18,7 +18,7 @@ async function lockRoot(runner: QueryRunner): Promise<void> {
     `SELECT id FROM ${table} WHERE purpose = 'index' ORDER BY created_at, id LIMIT 1`,
   )) as { id: string }[];
   try {
-    // By its primary key, so that no gap is locked beside it.
+    // By all of a unique index, so that no gap is locked beside it.
     await withLimitedLockWaits(runner, () =>
       runner.query(`SELECT id FROM ${table} WHERE id = ? FOR UPDATE`, [oldest?.id]),
     );
