@@ -101,6 +101,7 @@ describeDatabases(kinds, 'A row that a statement of MySQL takes for another', (k
       accounts.createQueryBuilder().insert().values(values).orIgnore().execute();
     const row = { id: 1, state: 'open', tenant: 'other', number: 'N9', iban: 'canary 9' };
     await insert(row);
+    expect(row).toEqual({ id: 1, state: 'open', tenant: 'other', number: 'N9', iban: 'canary 9' });
     await insert({ ...row, id: 8, number: 'N1' });
     expect(await accounts.count()).toBe(3);
     await insert({ ...row, id: 8 });

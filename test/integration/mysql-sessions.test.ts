@@ -1,6 +1,14 @@
+import { randomUUID } from 'node:crypto';
 import { inspect } from 'node:util';
+import { createConnection } from 'mysql2/promise';
 import { Column, DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm';
-import { BlindIndex, ConfigurationError, Encrypted, withFieldEncryption } from '../../src';
+import {
+  BlindIndex,
+  ConfigurationError,
+  Encrypted,
+  fieldEncryption,
+  withFieldEncryption,
+} from '../../src';
 import { DATABASES, describeDatabases } from '../support/databases';
 import { startMariadb } from '../support/mariadb-server';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
@@ -65,6 +73,55 @@ describeDatabases(kinds, 'A session', (kind) => {
         await admin.query(`SET GLOBAL ${name} = DEFAULT`);
       }
     });
+  });
+
+  it('is refused for a table without transactions', async () => {
+    const database = await cleanup.create(kind, { entities: [Patient], synchronize: true });
+    const dataSource = await cleanup.add(protect(database)).initialize();
+    await dataSource.query('ALTER TABLE patient ENGINE = Aria');
+    await dataSource.destroy();
+    const refused = await rejection(cleanup.add(protect(database)).initialize());
+    expect(refused).toMatchObject({ code: 'ERR_CONFIGURATION', entity: 'Patient' });
+    expect(refused.message).toMatch(/engine Aria.*ALTER TABLE `patient` ENGINE = InnoDB/);
+  });
+
+  it('keeps a key that a prepared transaction may have written with, though its session is gone', async () => {
+    const database = await cleanup.create(kind, { entities: [Patient], synchronize: true });
+    const dataSource = await cleanup.add(protect(database)).initialize();
+    const { keys } = fieldEncryption(dataSource);
+    await dataSource.manager.save(Patient, { file: '1', email: 'ada@example.org' });
+    const [old] = await keys.list();
+    await keys.rotate();
+    await fieldEncryption(dataSource).reencrypt();
+    const xid = `'test-${randomUUID()}'`;
+    const { url } = database.dataSourceOptions as { url: string };
+    const connection = await createConnection({ uri: url });
+    await connection.query(`XA START ${xid}`);
+    await connection.query("UPDATE patient SET file = '2'");
+    await connection.query(`XA END ${xid}`);
+    await connection.query(`XA PREPARE ${xid}`);
+    connection.destroy();
+    try {
+      const refused = await rejection(keys.destroy(String(old?.id), { graceMs: 0, waitMs: 50 }));
+      expect(refused).toMatchObject({ code: 'ERR_KEY_STATE', retryable: true });
+    } finally {
+      await dataSource.query(`XA ROLLBACK ${xid}`);
+    }
+  });
+
+  it('quotes no value in another language', async () => {
+    const options = { entities: [Patient], synchronize: true, poolSize: 1 };
+    const database = await cleanup.create(kind, options);
+    const dataSource = await cleanup.add(protect(database)).initialize();
+    await dataSource.query("SET SESSION lc_messages = 'de_DE'");
+    await dataSource.manager.save(Patient, { file: '1', email: 'ada@example.org' });
+    const [row] = await dataSource.query<{ email_bidx: string }[]>('SELECT * FROM patient');
+    const token = String(row?.email_bidx);
+    const twin = { file: '2', email: 'ada@example.org' };
+    const failed = await rejection(dataSource.manager.insert(Patient, twin));
+    expect(`${failed.message}${String(failed.stack)}`).not.toContain(token);
+    const broken = await rejection(dataSource.query('SELECT 1 FROM WHERE x = ?', [token]));
+    expect(`${broken.message}${String(broken.stack)}`).not.toContain(token);
   });
 
   it.each([

@@ -171,9 +171,7 @@ describeDiagonal('schema expand and schema contract', (kind) => {
     );
     // A form that is read alike in every time zone, or the driver's own.
     expect(stored).toMatch(
-      kind.dialect === 'mysql'
-        ? /^2015-12-10 \d\d:34:56.789$/
-        : /^2015-12-10T12:34:56.789(000)?Z$/,
+      kind.dialect === 'mysql' ? /^2015-12-10 \d\d:34:56.789$/ : /^2015-12-10T12:34:56.789(000)?Z$/,
     );
     expect(await expand(dataSource)).toMatchObject({ exitCode: 1, document: { files: [] } });
     // There are rows in clear still.
@@ -222,9 +220,7 @@ describeDiagonal('schema expand and schema contract', (kind) => {
       /^Patient\.email: the CHECK constraint .* `migration:generate` write the migration that drops it/,
     );
     expect((await differences(back)).join()).toMatch(
-      kind.dialect === 'sqlite'
-        ? /CREATE TABLE "temporary_patient"/
-        : /DROP CONSTRAINT ["`]CHK_/,
+      kind.dialect === 'sqlite' ? /CREATE TABLE "temporary_patient"/ : /DROP CONSTRAINT ["`]CHK_/,
     );
     while ((await dataSource.query(`SELECT * FROM migrations`)).length > 1) {
       await dataSource.undoLastMigration();

@@ -615,6 +615,17 @@ describeEachDatabase('A write to an encrypted entity', (database) => {
       expect(await plaintexts()).toEqual([ADA]);
     });
 
+    it.each(["'x'), (9, 'y'", "'x' -- y", "'x' /* y */"])(
+      'is refused as a value that does not end with its text: %s',
+      async (sql) => {
+        const refused = { code: 'ERR_UNSUPPORTED_QUERY', entity: 'Patient' };
+        const ward = (): string => sql;
+        const [ada] = await saved(ADA);
+        await expect(patients().update(ada!.id, { ward })).rejects.toMatchObject(refused);
+        await expect(patients().insert({ ...EVE, ward })).rejects.toMatchObject(refused);
+      },
+    );
+
     it('still works on plain columns', async () => {
       const [ada] = await saved(ADA);
       // The driver of MySQL puts parameters into quotes, too.

@@ -24,10 +24,12 @@ export const DATABASES: readonly DatabaseKind[] =
 /** What is tried with each major, from `npm test` over `TEST_MATRIX=all` to `TEST_MATRIX=each`. */
 type Spread = Record<'one' | 'all' | 'each', readonly DatabaseKind[]>;
 
-/** Each database with TypeORM 1, and fewer with 0.3. */
+const serverInstalled = mariadb.unavailable === undefined ? mariadb : postgres;
+
+/** Each database with TypeORM 1, and fewer with 0.3; in `npm test` each with one of them. */
 const EACH: Spread = byMajor(
-  { one: DATABASES, all: DATABASES, each: DATABASES },
-  { one: [postgres], all: [sqlite3, postgres, mariadb], each: DATABASES },
+  { one: [betterSqlite3, serverInstalled], all: DATABASES, each: DATABASES },
+  { one: [postgres], all: [sqlite3, mariadb], each: DATABASES },
 );
 
 /** Each database for one of the majors; SQLite by the driver that 0.3 alone has. */

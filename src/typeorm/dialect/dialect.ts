@@ -1,4 +1,4 @@
-import type { DataSource, QueryResult } from 'typeorm';
+import type { DataSource, EntityMetadata, QueryResult } from 'typeorm';
 
 import type { CheckConstraints } from './check-constraints';
 import type { DatabaseCatalog } from './database-catalog';
@@ -34,11 +34,12 @@ export interface Dialect {
   /** Left out where TypeORM's schema builder can make the library's own tables. */
   readonly ownTables?: OwnTables;
   /**
-   * Refuses a server, or settings of its sessions, under which values could be lost; left out where there are none.
+   * Refuses a server, settings of its sessions, or kinds of these tables, under which values could be lost; left out where
+   * there are none.
    *
    * @throws {@link ConfigurationError}
    */
-  requireSettings?(dataSource: DataSource): Promise<void>;
+  requireSettings?(dataSource: DataSource, tables: readonly EntityMetadata[]): Promise<void>;
   /**
    * Refuses what an INSERT that leaves out rows which are there has forgiven besides, by its result and the number of
    * its rows; left out where it forgives no change of a value.

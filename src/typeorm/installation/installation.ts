@@ -98,8 +98,8 @@ export class Installation {
   /** Turns the marked columns of the metadata into encrypted ones, each time that TypeORM has built it. */
   async encryptMarkedColumns(): Promise<void> {
     const { dataSource, options } = this;
-    await dialectOf(dataSource).requireSettings?.(dataSource);
     this.#columns = encryptMarkedColumns({ dataSource, options, keys: this.#keys });
+    await dialectOf(dataSource).requireSettings?.(dataSource, [...this.#columns.byEntity.keys()]);
     if (this.#columns.scoped) this.#keys.serveScopes();
     this.#isOpen = true;
     this.accessLog ??= startAccessLog(this);

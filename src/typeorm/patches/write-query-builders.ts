@@ -12,7 +12,11 @@ import { inAlternative } from '../query/lookup/condition-row';
 import { withResolvedParameters } from '../query/lookup/resolved-parameters';
 import { assertMappedTable } from '../query/refusal/mapped-table';
 import { assertNoRawUse } from '../query/refusal/statement-check';
-import { guardBoundRows, ignoreDuplicatesOnly } from '../query/write/conflicting-rows';
+import {
+  guardBoundRows,
+  ignoreDuplicatesOnly,
+  readNoRowsLeftAlone,
+} from '../query/write/conflicting-rows';
 import {
   assertNoExplicitTokens,
   columnsWithIndexes,
@@ -35,6 +39,7 @@ class EncryptingInsertQueryBuilder<
   Entity extends ObjectLiteral,
 > extends InsertQueryBuilder<Entity> {
   override execute(): Promise<InsertResult> {
+    if (encryptedEntityOf(this) !== undefined) readNoRowsLeftAlone(this);
     return prepareWrite(this, this.queryRunner, () => super.execute());
   }
 

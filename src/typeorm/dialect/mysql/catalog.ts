@@ -1,8 +1,6 @@
-import { QueryFailedError } from 'typeorm';
 import type { EntityMetadata, QueryRunner, Table } from 'typeorm';
 
 import { ConfigurationError } from '../../../errors';
-import { databaseCode } from '../database-code';
 import type {
   DatabaseCatalog,
   DatabaseIndex,
@@ -11,8 +9,7 @@ import type {
 } from '../database-catalog';
 
 import { mysqlChecks } from './checks';
-import { quotedPath } from './names';
-import { mayRead, rights } from './privileges';
+import { mayRead, placeOf, rights } from './privileges';
 import { inSchema } from './table-name';
 import { views } from './views';
 
@@ -57,22 +54,13 @@ async function fromSchema<T>(
   return (await runner.query(`${select} WHERE ${sql}${rest}`, values)) as T[];
 }
 
-/** `information_schema` has no table that the role has no rights on. */
 async function tableExists(runner: QueryRunner, tablePath: string): Promise<boolean> {
-  if (await runner.hasTable(tablePath)) return true;
-  const table = quotedPath(tablePath);
-  try {
-    await runner.query(`SELECT 1 FROM ${table} LIMIT 0`);
-    return true;
-  } catch (error) {
-    if (!(error instanceof QueryFailedError)) throw error;
-    if (databaseCode(error) === 'ER_NO_SUCH_TABLE') return false;
-    throw new ConfigurationError(
-      `The database user has no permission on table ${tablePath}, which may be there. Grant it what ` +
-        `docs/operations.md lists, at least: GRANT SELECT ON ${table} TO the user`,
-      { cause: error },
-    );
-  }
+  const place = await placeOf(runner, tablePath);
+  if (place !== 'hidden') return place === 'seen';
+  throw new ConfigurationError(
+    `The database user has no permission on table ${tablePath}, which may be there. Grant it what ` +
+      'docs/mysql.md lists, or run this as a user who has it.',
+  );
 }
 
 /** TypeORM reads no CHECK constraints there. */

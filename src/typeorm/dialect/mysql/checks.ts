@@ -1,34 +1,34 @@
 import { TableCheck } from 'typeorm';
+import type { QueryRunner } from 'typeorm';
 
 import type { CheckConstraints } from '../check-constraints';
+import { databaseCode } from '../database-code';
 
-import { quotedName } from './names';
-import { inSchema } from './table-name';
+import { quotedName, quotedPath } from './names';
 
-/** A row of `information_schema.check_constraints`; only MariaDB, where tables share names, has the table. */
-interface StoredCheck {
-  readonly TABLE_NAME?: string;
-  readonly CONSTRAINT_NAME: string;
-  readonly CHECK_CLAUSE: string;
-}
+/** A constraint in what `SHOW CREATE TABLE` prints, on a line of its own. */
+const CONSTRAINT = /^\s*CONSTRAINT [`"]?(\w+)[`"]? CHECK \((.*)\),?$/gm;
 
+/** From the definition of the table: `information_schema` shows constraints to few users only. */
 export const mysqlChecks: CheckConstraints = {
-  of: async (runner, { tablePath }) => {
-    const { sql, values } = inSchema(tablePath);
-    const found = (await runner.query(
-      'SELECT k.* FROM information_schema.check_constraints k JOIN information_schema.table_constraints c ' +
-        'ON c.constraint_schema = k.constraint_schema AND c.constraint_name = k.constraint_name ' +
-        `WHERE ${sql.replaceAll('table_', 'c.table_')} AND c.constraint_type = 'CHECK'`,
-      values,
-    )) as StoredCheck[];
-    const table = values.at(-1);
-    return found
-      .filter(({ TABLE_NAME: of = table }) => of === table)
-      .map(
-        (check) => new TableCheck({ name: check.CONSTRAINT_NAME, expression: check.CHECK_CLAUSE }),
-      );
-  },
+  of: async (runner, { tablePath }) =>
+    [...(await definitionOf(runner, tablePath)).matchAll(CONSTRAINT)].map(
+      ([, name = '', expression = '']) => new TableCheck({ name, expression }),
+    ),
   add: ({ name, expression }) =>
     `ADD CONSTRAINT ${quotedName(String(name))} CHECK (${String(expression)})`,
   drop: ({ name }) => `DROP CONSTRAINT ${quotedName(String(name))}`,
 };
+
+/** Fetches the statement that would create a table; empty if it does not exist. */
+async function definitionOf(runner: QueryRunner, tablePath: string): Promise<string> {
+  try {
+    const [row] = (await runner.query(`SHOW CREATE TABLE ${quotedPath(tablePath)}`)) as {
+      'Create Table'?: string;
+    }[];
+    return row?.['Create Table'] ?? '';
+  } catch (error) {
+    if (databaseCode(error) === 'ER_NO_SUCH_TABLE') return '';
+    throw error;
+  }
+}

@@ -1,3 +1,4 @@
+import type { EventEmitter } from 'node:events';
 import type { DataSource } from 'typeorm';
 
 import type { SecretsOf } from '../secret-rows';
@@ -42,8 +43,12 @@ function watch(connection: Connection, dataSource: DataSource, secretsOf: Secret
   const query = connection.query.bind(connection);
   connection.query = (...args) => {
     const done = args.at(-1);
-    if (typeof done !== 'function') return query(...args);
     const sql = textOf(args[0]);
+    if (typeof done !== 'function') {
+      return (query(...args) as EventEmitter).on('error', (error: MysqlError) => {
+        withoutValues(error, sql, { dataSource, secretsOf });
+      });
+    }
     const redacted: Callback = (error, ...results) => {
       if (error !== null) withoutValues(error, sql, { dataSource, secretsOf });
       (done as Callback)(error, ...results);

@@ -19,10 +19,10 @@ export const mysqlRules: LexicalRules = {
   lineComment: /(?:#|--(?![!-~\u0080-\uffff]))[^\n]*/y,
   nestsComments: false,
   hasCasts: false,
-  // Comments that are executed, hints with quotes, the braces of ODBC, and words of SELECT that other
+  // Comments that are executed, hints with quotes, the braces of ODBC, rows of other times, and words of SELECT that other
   // databases do not have.
   unclear:
-    /\/\*M?!|\/\*\+(?:(?!\*\/)[^])*["'`]|\{|(?:straight_join|distinctrow|high_priority|sql_(?:(?:no_)?cache|calc_found_rows|(?:small|big|buffer)_result))(?![\w$\u0080-\uffff])/iy,
+    /\/\*M?!|\/\*\+(?:(?!\*\/)[^])*["'`]|\{|(?:straight_join|system_time|distinctrow|high_priority|sql_(?:(?:no_)?cache|calc_found_rows|(?:small|big|buffer)_result))(?![\w$\u0080-\uffff])/iy,
   // The driver puts a name there, also within quotes.
   hiddenNames: { form: /\?\?/, called: 'the placeholder ??' },
 };

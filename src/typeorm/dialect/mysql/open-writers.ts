@@ -17,7 +17,7 @@ export const openWriters: OpenWriters = {
     const [row] = (await runner.query('SELECT @@lock_wait_timeout AS s')) as { s: number }[];
     await runner.query('SET SESSION lock_wait_timeout = 1');
     try {
-      const writers: Writer[] = [];
+      const writers = await preparedWriters(runner);
       for (const table of tables) {
         if (!(await mayLock(runner, table))) {
           writers.push({ writer: table, prepared: false, since: null });
@@ -30,6 +30,15 @@ export const openWriters: OpenWriters = {
   },
   shownBy: 'SHOW PROCESSLIST and XA RECOVER',
 };
+
+/**
+ * Fetches the prepared transactions of the server. Once their session is gone they lock rows and no tables, and nothing
+ * tells which tables they have written.
+ */
+async function preparedWriters(runner: QueryRunner): Promise<Writer[]> {
+  const prepared = (await runner.query('XA RECOVER')) as { readonly data: string }[];
+  return prepared.map(({ data }) => ({ writer: data, prepared: true, since: null }));
+}
 
 async function mayLock(runner: QueryRunner, table: string): Promise<boolean> {
   try {

@@ -1,7 +1,10 @@
+import { QueryFailedError } from 'typeorm';
 import type { EntityMetadata, QueryRunner } from 'typeorm';
 
+import { databaseCode } from '../database-code';
 import type { Right } from '../database-catalog';
 
+import { quotedPath } from './names';
 import { inSchema } from './table-name';
 
 /** The privileges by which a user has the rights of other databases. */
@@ -39,12 +42,28 @@ async function granted(runner: QueryRunner, tablePath: string): Promise<Granted[
   )) as Granted[];
 }
 
+/** Tells a table that is not there from one that the user has no rights on, which `information_schema` hides. */
+export async function placeOf(
+  runner: QueryRunner,
+  tablePath: string,
+): Promise<'seen' | 'hidden' | 'missing'> {
+  if (await runner.hasTable(tablePath)) return 'seen';
+  try {
+    await runner.query(`SELECT 1 FROM ${quotedPath(tablePath)} LIMIT 0`);
+    return 'seen';
+  } catch (error) {
+    if (!(error instanceof QueryFailedError)) throw error;
+    return databaseCode(error) === 'ER_NO_SUCH_TABLE' ? 'missing' : 'hidden';
+  }
+}
+
 /** Fetches the rights of the user on a table, or on any of its columns. */
 export async function rights(
   runner: QueryRunner,
   { tablePath }: EntityMetadata,
 ): Promise<ReadonlySet<Right> | undefined> {
-  if (!(await runner.hasTable(tablePath))) return undefined;
+  const place = await placeOf(runner, tablePath);
+  if (place !== 'seen') return place === 'missing' ? undefined : new Set();
   const all = await granted(runner, tablePath);
   return new Set(all.flatMap(({ privilege }) => PRIVILEGES.get(privilege) ?? []));
 }

@@ -22,6 +22,13 @@ const QUOTES: readonly Quote[] = [
   { pattern: /^((?:Truncated incorrect|Incorrect) .*? value: ').*('.*)$/s, isIndex: false },
 ];
 
+/** Errors that quote values, in whatever language, and those that quote SQL, into which the driver puts values. */
+const QUOTING: readonly (string | undefined)[] = [
+  ...['ER_DUP_ENTRY', 'ER_DUP_ENTRY_WITH_KEY_NAME', 'ER_TRUNCATED_WRONG_VALUE', 'ER_PARSE_ERROR'],
+  ...['ER_TRUNCATED_WRONG_VALUE_FOR_FIELD', 'ER_WRONG_VALUE', 'ER_WRONG_VALUE_FOR_TYPE'],
+  'ER_INVALID_CHARACTER_STRING',
+];
+
 const VALUE_LEFT_OUT = '[left out by field encryption]';
 
 /** The table that a statement writes, in the quotes that TypeORM puts around it. */
@@ -37,20 +44,26 @@ interface Known {
 export function withoutValues(error: MysqlError, sql: string, known: Known): void {
   error.sql = sql;
   const message = error.sqlMessage ?? error.message;
-  const redacted = redactedMessage(message, sql, known);
+  const redacted = redactedMessage(message, error.code, sql, known);
   if (redacted === message) return;
   error.sqlMessage = redacted;
   error.stack = error.stack?.replace(message, () => redacted) ?? '';
   error.message = error.message.replace(message, () => redacted);
 }
 
-function redactedMessage(message: string, sql: string, known: Known): string {
+function redactedMessage(
+  message: string,
+  code: string | undefined,
+  sql: string,
+  known: Known,
+): string {
   for (const { pattern, isIndex } of QUOTES) {
     const [, before, after, name = ''] = pattern.exec(message) ?? [];
     if (before === undefined || after === undefined) continue;
     return isSecret(name, isIndex, sql, known) ? `${before}${VALUE_LEFT_OUT}${after}` : message;
   }
-  return message;
+  if (!QUOTING.includes(code)) return message;
+  return `${String(code)} ${VALUE_LEFT_OUT}`;
 }
 
 function isSecret(

@@ -1,6 +1,9 @@
-import type { DataSource } from 'typeorm';
+import type { DataSource, EntityMetadata } from 'typeorm';
 
 import { ConfigurationError } from '../../../errors';
+
+import { quotedPath } from './names';
+import { inSchema } from './table-name';
 
 /** The settings of a session that are looked at, by their names in lower case. */
 type Settings = Readonly<Record<string, string | undefined>>;
@@ -24,7 +27,7 @@ const NAMES = [
 ];
 
 /** The versions from which the SQL of this library is tested, or documented to work. */
-const OLDEST = { MariaDB: [10, 6, 0], MySQL: [8, 0, 19] } as const;
+const OLDEST = { MariaDB: [10, 6, 0], MySQL: [8, 0, 22] } as const;
 
 const RULES: readonly Rule[] = [
   {
@@ -68,7 +71,33 @@ const RULES: readonly Rule[] = [
  *
  * @throws {@link ConfigurationError}
  */
-export async function requireSettings(dataSource: DataSource): Promise<void> {
+export async function requireSettings(
+  dataSource: DataSource,
+  tables: readonly EntityMetadata[],
+): Promise<void> {
+  await requireServer(dataSource);
+  for (const metadata of tables) await requireTransactions(dataSource, metadata);
+}
+
+/** Other engines lock no rows and roll nothing back. */
+async function requireTransactions(
+  dataSource: DataSource,
+  { name, tablePath }: EntityMetadata,
+): Promise<void> {
+  const { sql, values } = inSchema(tablePath);
+  const [table] = await dataSource.query<{ engine: string | null }[]>(
+    `SELECT engine AS engine FROM information_schema.tables WHERE ${sql}`,
+    values,
+  );
+  if (table === undefined || table.engine === null || table.engine === 'InnoDB') return;
+  throw new ConfigurationError(
+    `${name}: the table ${tablePath} has the engine ${table.engine}, which has no transactions and locks no rows, so that ` +
+      `a run could write over what your application writes. ALTER TABLE ${quotedPath(tablePath)} ENGINE = InnoDB`,
+    { entity: name },
+  );
+}
+
+async function requireServer(dataSource: DataSource): Promise<void> {
   const rows = await dataSource.query<{ Variable_name: string; Value: string }[]>(
     `SHOW VARIABLES WHERE Variable_name IN (${NAMES.map((name) => `'${name}'`).join(', ')})`,
   );

@@ -40,6 +40,23 @@ export function assertNamesSeen(
 }
 
 /**
+ * Refuses a value in SQL that would end before its text does: what follows a bracket that it closes, or a comment that
+ * it begins, would be other values.
+ *
+ * @throws {@link UnsupportedQueryError}
+ */
+export function assertOneValue(
+  sql: string,
+  { dataSource }: Installation,
+  entity: EncryptedEntity | undefined,
+): void {
+  const [column] = entity?.columns ?? [];
+  if (column === undefined) return;
+  if (scannedSql(sql, dialectOf(dataSource).lexicalRules).isWhole) return;
+  throw hiddenUse(column, 'a value', 'a comment, or a bracket without its other one');
+}
+
+/**
  * Parses SQL that concerns encrypted columns.
  *
  * @throws {@link UnsupportedQueryError} for SQL that the database may read in another way

@@ -9,6 +9,9 @@ import { isMadeOfProperties } from './hand-written';
 /** The clause whose columns may be encrypted: they hand ciphertext back as it is. */
 export const RETURNING = 'RETURNING';
 
+/** The clause of a value that is an SQL expression. */
+export const VALUE = 'a value';
+
 /** Hand-written SQL, and the clause that it is part of. */
 export interface Fragment {
   readonly sql: string;
@@ -112,7 +115,7 @@ function addValues(
         if (encrypted?.byPropertyPath.has(path) === true) continue;
         // TypeORM ignores other properties.
         if (metadata?.findColumnsWithPropertyPath(path).length === 0) continue;
-        fragments.push({ sql: String((value as () => unknown)()), clause: 'a value' });
+        fragments.push({ sql: String((value as () => unknown)()), clause: VALUE });
       } else if (typeof value === 'object' && value !== null) {
         if (metadata?.hasEmbeddedWithPropertyPath(path) === true) add(value, `${path}.`);
       }

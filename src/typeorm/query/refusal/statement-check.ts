@@ -14,8 +14,8 @@ import { assertNoneEncrypted, assertNotAllSelected, derivedTables } from './deri
 import type { DerivedTables } from './derived-tables';
 import { Tables } from './entity-tables';
 import type { EntityTable } from './entity-tables';
-import { assertNamesSeen, mentionsRow, seenNodes } from './hidden-names';
-import { rawFragments, RETURNING } from './raw-fragments';
+import { assertNamesSeen, assertOneValue, mentionsRow, seenNodes } from './hidden-names';
+import { rawFragments, RETURNING, VALUE } from './raw-fragments';
 import type { Fragment } from './raw-fragments';
 
 /** Found in SQL that may read from a table of its own. */
@@ -47,6 +47,7 @@ export function assertNoRawUse(expressions: Expressions, installation: Installat
   let writes: Scope | undefined;
   for (const { sql, clause } of fragments) {
     assertNamesSeen({ sql, clause }, installation, entities[0]);
+    if (clause === VALUE) assertOneValue(sql, installation, entities[0]);
     if (isPosition({ sql, clause }, installation))
       assertNoneSelected(expressions, installation, clause);
     // Nearly all fragments concern no encrypted column, and need not be parsed to know it.

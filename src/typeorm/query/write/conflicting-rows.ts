@@ -21,6 +21,16 @@ export function ignoreDuplicatesOnly<E extends ObjectLiteral>(
 }
 
 /**
+ * Keeps an INSERT that ignores rows which are there from giving its entities what these have, such as their ids: saved
+ * again, the entities would write over them.
+ */
+export function readNoRowsLeftAlone<E extends ObjectLiteral>(builder: InsertQueryBuilder<E>): void {
+  const { expressionMap } = builder;
+  if (!expressionMap.onIgnore) return;
+  if (dialectOf(builder.connection).sql.onlyDuplicates !== undefined) builder.updateEntity(false);
+}
+
+/**
  * Returns an INSERT that fails where it would write over a row with other bound columns. A conflict target that names
  * them is enough for that, where the database goes by it.
  */

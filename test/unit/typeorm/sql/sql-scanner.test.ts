@@ -106,6 +106,7 @@ describe('SQL that can be read in several ways', () => {
     ['MySQL', '/*+ index(b `*/ a `) */'],
     ['MySQL', "{oj a LEFT JOIN b ON '1'}"],
     ['MySQL', 'SELECT STRAIGHT_JOIN a'],
+    ['MySQL', 'SELECT a FROM p FOR SYSTEM_TIME ALL x'],
     ['MySQL', 'SELECT sql_no_cache * FROM a'],
     ['MySQL', 'SELECT .b.a'],
   ])('is not clear on %s, and hides no name: %j', (dialect, sql) => {
