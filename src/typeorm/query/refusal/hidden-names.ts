@@ -68,10 +68,14 @@ export function seenNodes(
 ): readonly SqlNode[] {
   const { nodes, isClear } = scannedSql(sql, dialectOf(installation.dataSource).lexicalRules);
   const columns = isClear ? [] : columnsOf(installation, entity);
+  const [first] = columns;
+  if (first === undefined) return nodes;
   const lower = sql.toLowerCase();
-  const named = columns.find(({ column }) => lower.includes(column.databaseName.toLowerCase()));
-  const column = named ?? columns[0];
-  if (column === undefined) return nodes;
+  // One of the entity that it names, or else of any.
+  const column =
+    [...columns, ...columnsOf(installation, undefined)].find((each) =>
+      lower.includes(each.column.databaseName.toLowerCase()),
+    ) ?? first;
   throw hiddenUse(column, clause, 'a quotation, comment or word that can be read in several ways');
 }
 
