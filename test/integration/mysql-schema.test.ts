@@ -384,12 +384,6 @@ describe.each(DRIVERS)('Columns by the driver $type', ({ kind, type }) => {
       /Sample\.born: the table is partitioned by the column/,
     ],
     [
-      'a table of another engine',
-      `${withColumns('name varchar(60)')} ENGINE=MyISAM`,
-      { name: optional({}) },
-      /Sample\.name: .*the engine is InnoDB/,
-    ],
-    [
       'cleartext that is too long',
       `${withColumns('body text')} AS SELECT 1 AS id, REPEAT('a', 300) AS body`,
       { body: optional({ length: 102 }) },

@@ -59,11 +59,11 @@ async function changeOf(
   const { databaseName } = encrypted.column;
   const live = columns.get(databaseName);
   const part = definition.columns.find(({ name }) => name === databaseName);
-  if (live === undefined || part === undefined || !definition.options.includes('ENGINE=InnoDB')) {
+  if (live === undefined || part === undefined) {
     throw columnRefused(
       encrypted,
-      `SHOW CREATE TABLE ${target.table.name} does not show the column, or that the engine is InnoDB. ` +
-        'Set sql_quote_show_create = 1 and leave ANSI_QUOTES out of sql_mode, and convert a table of another engine.',
+      `SHOW CREATE TABLE ${target.table.name} does not show the column. ` +
+        'Set sql_quote_show_create = 1 and leave ANSI_QUOTES out of sql_mode.',
     );
   }
   assertConvertible(live, encrypted);
