@@ -287,7 +287,7 @@ describeDiagonal('field-encryption', (kind) => {
         const interruptAt = (drivers, method) => {
           const original = drivers.prototype[method];
           drivers.prototype[method] = function (sql, ...rest) {
-            if (!interrupted && /UPDATE ["\x60]patient/.test(sql)) {
+            if (!interrupted && /UPDATE ["\x60]patient/.test(sql.sql ?? sql)) {
               interrupted = true;
               process.kill(process.pid, '${signal}');
             }
@@ -295,6 +295,7 @@ describeDiagonal('field-encryption', (kind) => {
           };
         };
         interruptAt(require('pg').Client, 'query');
+        interruptAt(require('mysql2').Connection, 'query');
         interruptAt(require('better-sqlite3'), 'prepare');
         interruptAt(require('sqlite3').Database, 'run');
         const wrapped = dataSource();
@@ -486,7 +487,7 @@ describe('field-encryption without a database', () => {
         const Database = require('better-sqlite3');
         const prepare = Database.prototype.prepare;
         Database.prototype.prepare = function (sql) {
-          if (!/ORDER BY ["\x60]id/.test(sql)) return prepare.call(this, sql);
+          if (!/ORDER BY \\S*"id/.test(sql)) return prepare.call(this, sql);
           process.stderr.write('reading');
           setInterval(() => undefined, 1000);
           return { all: () => new Promise(() => undefined) };
