@@ -76,22 +76,28 @@ export async function requireSettings(
   tables: readonly EntityMetadata[],
 ): Promise<void> {
   await requireServer(dataSource);
-  for (const metadata of tables) await requireTransactions(dataSource, metadata);
+  await requireTransactions(dataSource, tables);
 }
 
-/** Other engines lock no rows and roll nothing back. */
+/** Other engines lock no rows and roll nothing back. Asks for all tables at once, as this is part of the start. */
 async function requireTransactions(
   dataSource: DataSource,
-  { name, tablePath }: EntityMetadata,
+  tables: readonly EntityMetadata[],
 ): Promise<void> {
-  const { sql, values } = inSchema(tablePath);
-  const [table] = await dataSource.query<{ engine: string | null }[]>(
-    `SELECT engine AS engine FROM information_schema.tables WHERE ${sql}`,
-    values,
+  if (tables.length === 0) return;
+  const places = tables.map(({ tablePath }) => inSchema(tablePath));
+  const anyOf = places.map(({ sql }) => `(${sql})`).join(' OR ');
+  const [other] = await dataSource.query<{ name: string; engine: string }[]>(
+    `SELECT table_name AS name, engine AS engine FROM information_schema.tables WHERE engine <> 'InnoDB' AND (${anyOf})`,
+    places.flatMap(({ values }) => values),
   );
-  if (table === undefined || table.engine === null || table.engine === 'InnoDB') return;
+  if (other === undefined) return;
+  const metadata = tables.find(
+    ({ tableName }) => tableName.toLowerCase() === other.name.toLowerCase(),
+  );
+  const { name, tablePath } = metadata ?? { name: other.name, tablePath: other.name };
   throw new ConfigurationError(
-    `${name}: the table ${tablePath} has the engine ${table.engine}, which has no transactions and locks no rows, so that ` +
+    `${name}: the table ${tablePath} has the engine ${other.engine}, which has no transactions and locks no rows, so that ` +
       `a run could write over what your application writes. ALTER TABLE ${quotedPath(tablePath)} ENGINE = InnoDB`,
     { entity: name },
   );
