@@ -97,6 +97,13 @@ const BOUNDS: readonly Bound[] = [
     atMost: 1 / 0.23,
   },
   {
+    scenario: 'rotation',
+    setting: 'MariaDB',
+    variant: VARIANTS.reencrypt,
+    over: VARIANTS.serverSide,
+    atMost: 1 / 0.2,
+  },
+  {
     scenario: 'rotation of a growing table',
     variant: '1000000 rows',
     over: '10000 rows',
