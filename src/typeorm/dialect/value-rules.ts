@@ -25,8 +25,6 @@ export interface ValueRules {
   maxParameters(dataSource: DataSource): Promise<number>;
   /** The zone of dates without one, as TypeORM writes and reads them: an offset from UTC, or local time. */
   zone(dataSource: DataSource): Zone;
-  /** Whether dates in clear are to be text of that zone: a column of dates has none, and takes only such text. */
-  readonly writesZone: boolean;
   /** The type of a column of ciphertexts: of `length` characters at most, or without a limit. */
   columnType(storage: Storage, length: number | undefined): ColumnType;
   /**

@@ -19,7 +19,6 @@ export const mysqlValues: ValueRules = {
   // The driver puts them into the text: as many as in PostgreSQL keep it shorter than `max_allowed_packet`.
   maxParameters: () => Promise.resolve(65_535),
   zone,
-  writesZone: true,
   columnType: (storage, length) => {
     if (storage === 'binary') return 'longblob';
     return length === undefined || length > MAX_VARCHAR ? 'longtext' : 'varchar';
