@@ -27,6 +27,8 @@ export interface ValueRules {
   zone(dataSource: DataSource): Zone;
   /** The type of a column of ciphertexts: of `length` characters at most, or without a limit. */
   columnType(storage: Storage, length: number | undefined): ColumnType;
+  /** The most bytes that texts of a type have; spaces beyond them are cut off. Left out where no type has such a limit. */
+  readonly textBytes?: Readonly<Record<string, number>>;
   /**
    * The character set and collation under which texts are equal only if their bytes are; left out where a column
    * has such a one by default.

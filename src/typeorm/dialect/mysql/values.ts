@@ -23,6 +23,7 @@ export const mysqlValues: ValueRules = {
     if (storage === 'binary') return 'longblob';
     return length === undefined || length > MAX_VARCHAR ? 'longtext' : 'varchar';
   },
+  textBytes: { tinytext: 255, text: 65_535, mediumtext: 16_777_215 },
   exactText: { charset: 'ascii', collation: 'ascii_bin' },
   exactCleartext: { charset: 'utf8mb4', collation: 'utf8mb4_bin' },
 };
