@@ -158,7 +158,9 @@ describeDiagonal('schema expand and schema contract', (kind) => {
     let dataSource = await open(encrypted(), legacy);
     const expanded = await expand(dataSource);
     expect(expanded.exitCode).toBe(0);
-    expect(expanded.text).toContain('Patient.age: drops');
+    expect(expanded.text).toMatch(/^Patient\.age: drops .*patient_age/m);
+    expect(expanded.text).toMatch(/^Patient\.age: drops DEFAULT '?30'?, .*in the application/m);
+    expect(expanded.text.match(/drops DEFAULT/g)).toHaveLength(1);
     const expansion = compiled(expanded);
     expect(expansion).toHaveLength(1);
 

@@ -115,6 +115,7 @@ async function dropIndexes(target: ExpandedTable, encrypted: EncryptedColumn): P
 
 function dropDefault(target: ExpandedTable, live: CatalogColumn, encrypted: EncryptedColumn): void {
   if (live.default === null) return;
+  target.noteDefault(encrypted, `DEFAULT ${live.default}`);
   target.guardDown(encrypted);
   const name = nameOf(encrypted);
   const alter = `ALTER TABLE ${target.table.name} ALTER COLUMN ${name}`;
