@@ -288,6 +288,21 @@ describe.each(DRIVERS)('Columns by the driver $type', ({ kind, type }) => {
     expect(deaths).toBeGreaterThan(3);
   });
 
+  it('are emptied by synchronize, but not by the migration', async () => {
+    await plain.query('CREATE TABLE sample (id int PRIMARY KEY, note text)');
+    await plain.query(`INSERT INTO sample VALUES (1, 'Ada')`);
+    const note = { note: encryptedColumn({ type: 'string', nullable: true }) };
+    const migration = await migrationOf(expand(await open(entity(note), ['note'])));
+    const dataSource = await open(entity(note), ['note'], [migration]);
+    const read = () => dataSource.getRepository('Sample').find();
+    await dataSource.runMigrations();
+    await dataSource.synchronize();
+    expect(await read()).toEqual([{ id: 1, note: 'Ada' }]);
+    await dataSource.undoLastMigration();
+    await dataSource.synchronize();
+    expect(await read()).toEqual([{ id: 1, note: null }]);
+  });
+
   it('keep the index that a foreign key needs', async () => {
     await createCustomers();
     const dataSource = await open(entity(CUSTOMER), ENCRYPTED);
