@@ -13,7 +13,7 @@ import { ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
 import { absentKeys, RESTORE_KEYS } from '../absent-keys';
 import type { AbsentKey } from '../absent-keys';
 import { encryptionState } from '../encryption-state';
-import { counted, finding } from '../finding';
+import { agreeing, counted, finding } from '../finding';
 import type { Check, DatabaseCheck, Finding } from '../finding';
 import { policyTasks } from '../operator-tasks';
 
@@ -129,7 +129,7 @@ async function lostBranches(
 function lostBranch(id: string, sealed: number): Finding {
   return finding(
     'KEY_LOST',
-    `${counted(sealed, 'key')} of scopes need branch key ${id}, which the key table does not hold: what they have encrypted cannot be read.`,
+    `${counted(sealed, 'key')} of scopes ${agreeing('need', sealed)} branch key ${id}, which the key table does not hold: what they have encrypted cannot be read.`,
     `${RESTORE_KEYS}. No backup of keys holds the branch of a scope with a KMS of its own.`,
   );
 }
