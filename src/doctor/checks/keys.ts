@@ -1,6 +1,7 @@
 import type { QueryRunner } from 'typeorm';
 
 import { NoAnswerError, within } from '../../async/time-limit';
+import { isApproved } from '../../crypto/fips';
 import { FieldEncryptionError } from '../../errors';
 import { isDataKeyId, keyPrefix } from '../../format/data-key-id';
 import { describeFailure } from '../../health/ask-kms';
@@ -32,6 +33,7 @@ export const keys: DatabaseCheck = async (installation, runner) => {
     ...absent.filter((key) => key.lost === undefined).map(neverMade),
     ...inactive(installation, records),
     ...records.filter(({ state }) => state === 'suspended').map(suspended),
+    ...(installation.options.profile === undefined ? [] : records.flatMap(notApproved)),
     ...records.filter(({ state }) => state !== 'destroyed').flatMap(orphaned(installation)),
     ...(await unusable(installation, records, runner)),
     ...(await lostBranches(installation, records, runner)),
@@ -170,6 +172,17 @@ function orphaned({ options }: Installation): (key: KeyRecord) => Finding[] {
             'Add the provider to otherKms, or run `field-encryption keys rewrap` where both are configured.',
           ),
         ];
+}
+
+function notApproved({ id, name, suite, state, version }: KeyRecord): Finding[] {
+  if (state === 'destroyed' || isApproved(suite)) return [];
+  return [
+    finding(
+      'FIPS_SUITE',
+      `Key "${name}" version ${String(version)} (${id}) is for ${suite}, outside of the FIPS module: it is only read with.`,
+      'Make a new version (`field-encryption keys rotate`), move the rows to it (`data reencrypt`), and destroy this one.',
+    ),
+  ];
 }
 
 function suspended({ id, name, version }: KeyRecord): Finding {

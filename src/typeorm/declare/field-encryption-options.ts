@@ -21,6 +21,7 @@ import { checkedPolicy } from '../../approvals/approval-policy';
 import type { ApprovalPolicy, CheckedPolicy } from '../../approvals/approval-policy';
 import type { AuditOptions } from '../../audit/audit-entry';
 import type { CipherSuite, NonceMode } from '../../crypto/aead';
+import type { Profile } from '../../crypto/fips';
 import { ConfigurationError } from '../../errors';
 import type { PreviousFormat } from '../../import/previous-format';
 import type { KeyTableAnchor } from '../../keys/anchor/anchor-state';
@@ -39,6 +40,7 @@ import {
   keyPolicyProblem,
   PROPERTY_NAME,
   previousFormatProblem,
+  profileProblem,
 } from './option-problems';
 import { optionProblems } from './option-rules';
 import type { ScopeOptions } from './scope-options';
@@ -64,13 +66,18 @@ export interface FieldEncryptionOptions extends ScopeOptions {
   /** Cipher suite of data keys created from now on. Defaults to `'xaes-256-gcm'`. */
   suite?: CipherSuite;
   /**
+   * `'fips-140-3'`: nothing is protected by what FIPS 140-3 does not approve, and `initialize()` refuses to start
+   * where OpenSSL is not in FIPS mode. Values under other suites are read. See docs/assurance.md. Defaults to none.
+   */
+  profile?: Profile;
+  /**
    * How the nonces of values are made. `'random'` relies on the system's generator not to repeat itself,
    * which it may if a process goes on in several copies: a virtual machine's snapshot that is started more
    * than once, a checkpoint (CRIU), functions started from the image of an initialized one. `'hedged'`
    * derives each nonce from random bytes and the message, so that copies repeat only that of an identical
    * message. Without the native add-on, encrypting a value then takes about half as long again with AES, and
    * twice as long or more with XChaCha20. The stored form is the same for readers. Defaults to `'hedged'` if
-   * the add-on encrypts, and else to `'random'`.
+   * the add-on encrypts, and else, or with a `profile`, to `'random'`.
    */
   nonces?: NonceMode;
   /**
@@ -148,6 +155,7 @@ class OptionRules {
   @IsOptional() @IsArray() otherKms?: unknown;
   @IsOptional() @IsString() @Length(1, 128) application?: unknown;
   @IsOptional() @IsIn(['xaes-256-gcm', 'xchacha20-poly1305', 'aes-256-gcm-siv']) suite?: unknown;
+  @IsOptional() @IsIn(['fips-140-3']) profile?: unknown;
   @IsOptional() @IsIn(['random', 'hedged']) nonces?: unknown;
   @IsOptional() @IsBoolean() validate?: unknown;
   @IsOptional() @IsObject() keyCache?: unknown;
@@ -214,6 +222,7 @@ export function checkedOptions(options: FieldEncryptionOptions): CheckedOptions 
     approvalsProblem(options),
     kmsProblem('kms', kms),
     ...[options.otherKms ?? []].flat().map((kms) => kmsProblem('otherKms', kms)),
+    profileProblem(options, [kms, ...[options.otherKms ?? []].flat()]),
     ...Object.entries(options.keyPolicies ?? {}).map(keyPolicyProblem),
     ...Object.entries(options.previousFormats ?? {}).map(previousFormatProblem),
     ...(['onEvent', 'now', 'keyScope'] as const).map((name) =>
@@ -224,7 +233,8 @@ export function checkedOptions(options: FieldEncryptionOptions): CheckedOptions 
     throw new ConfigurationError(`withFieldEncryption: ${problems}. See FieldEncryptionOptions.`);
   }
   const { application = DEFAULT_APPLICATION, suite = 'xaes-256-gcm' } = options;
-  const kmsOf = typeof options.kms === 'function' ? checkedKmsOf(options.kms) : undefined;
+  const kmsOf =
+    typeof options.kms === 'function' ? checkedKmsOf(options.kms, options.profile) : undefined;
   const approvals = options.approvals && checkedPolicy(options.approvals);
   return Object.freeze({ ...options, application, suite, kms, kmsOf, approvals });
 }
