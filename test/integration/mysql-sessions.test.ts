@@ -153,6 +153,13 @@ describeDatabases(kinds, 'A session', (kind) => {
     );
   });
 
+  it('may not read what others have not committed, without encrypted columns either', async () => {
+    const database = await cleanup.create(kind);
+    const dataSource = await cleanup.add(protect(database)).initialize();
+    const refused = await rejection(dataSource.transaction('READ UNCOMMITTED', () => done()));
+    expect(refused.message).toMatch(/is refused for a DataSource with field encryption:/);
+  });
+
   describe('that fails', () => {
     let dataSource: DataSource;
     let told: string;
