@@ -315,26 +315,29 @@ describeEachDatabase('Reading an encrypted entity', (database) => {
         expect(await patients().countBy({ email: 'canary.new@x.org' })).toBe(1);
       });
 
-      updating('update of a row whose key is not in memory keeps ciphertext out of the entity', async () => {
-        const { id } = await ada();
-        await fieldEncryption(opened.dataSource).keys.rotate();
-        await opened.dataSource.destroy();
-        await opened.dataSource.initialize();
-        const entity = patients().create({ id });
-        await patients()
-          .createQueryBuilder()
-          .update()
-          .set({ ward: 'C' })
-          .whereEntity(entity)
-          .returning('*')
-          .execute();
-        expect(entity.ward).toBe('C');
-        expect([undefined, ADA.email]).toContain(entity.email);
-        expect(await patients().findOneByOrFail({ id })).toMatchObject({
-          ward: 'C',
-          email: ADA.email,
-        });
-      });
+      updating(
+        'update of a row whose key is not in memory keeps ciphertext out of the entity',
+        async () => {
+          const { id } = await ada();
+          await fieldEncryption(opened.dataSource).keys.rotate();
+          await opened.dataSource.destroy();
+          await opened.dataSource.initialize();
+          const entity = patients().create({ id });
+          await patients()
+            .createQueryBuilder()
+            .update()
+            .set({ ward: 'C' })
+            .whereEntity(entity)
+            .returning('*')
+            .execute();
+          expect(entity.ward).toBe('C');
+          expect([undefined, ADA.email]).toContain(entity.email);
+          expect(await patients().findOneByOrFail({ id })).toMatchObject({
+            ward: 'C',
+            email: ADA.email,
+          });
+        },
+      );
 
       it('delete gives ciphertext as raw', async () => {
         await ada();
