@@ -174,7 +174,7 @@ describeEachDatabase('The guard of statements', (kind) => {
         patients()
           .createQueryBuilder()
           .insert()
-          .values({ ...patient(id), visitors: 1 })
+          .values(patients().merge(patient(id), { visitors: 1 }))
           .orUpdate(['visitors'], ['id'])
           .returning(['id', 'ssn', 'name'])
           .execute();

@@ -38,7 +38,7 @@ describeDiagonal('Keys in a database that refuses', (kind) => {
     };
     const one = setting !== undefined && !isPostgres;
     const options = { ...session, ...(one && { poolSize: 1 }) };
-    const dataSource = cleanup.add(protect(database, {}, options as never));
+    const dataSource = cleanup.add(protect(database, {}, options));
     await dataSource.initialize();
     if (one) await dataSource.query(`SET SESSION ${setting}`);
     await fieldEncryption(dataSource).ready();

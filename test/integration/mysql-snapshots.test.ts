@@ -83,10 +83,10 @@ describeDatabases(
       const [old] = await keys.list();
       await keys.rotate();
 
-      let isOver = false;
+      const run = { isOver: false };
       const writing = (async () => {
         let count = 0;
-        for (; !isOver; count += 1) {
+        for (; !run.isOver; count += 1) {
           const id = 1 + (count % ROWS);
           await again(async (manager) => {
             const { visits } = await manager.findOneByOrFail(Patient, { id });
@@ -97,7 +97,7 @@ describeDatabases(
         return count;
       })();
       const report = await fieldEncryption(one).reencrypt({ batchSize: 5 });
-      isOver = true;
+      run.isOver = true;
       const written = await writing;
 
       expect(report).toMatchObject({ failed: 0 });
