@@ -387,6 +387,7 @@ describeDiagonal('schema expand and schema contract', (kind) => {
     180_000,
   );
 
+  // What is PostgreSQL's alone; mysql-schema has what is MySQL's.
   if (!isPostgres) return;
 
   it('drops and brings back indexes that TypeORM does not see, and builds ours concurrently', async () => {

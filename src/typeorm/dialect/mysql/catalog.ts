@@ -59,7 +59,7 @@ async function tableExists(runner: QueryRunner, tablePath: string): Promise<bool
   if (place !== 'hidden') return place === 'seen';
   throw new ConfigurationError(
     `The database user has no permission on table ${tablePath}, which may be there. Grant it what ` +
-      'docs/mysql.md lists, or run this as a user who has it.',
+      `docs/mysql.md lists, at least: GRANT SELECT ON ${tablePath}`,
   );
 }
 
