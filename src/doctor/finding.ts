@@ -151,3 +151,6 @@ export function agreeing(verb: string, count: number): string {
 export function grouped(count: number): string {
   return count.toLocaleString('en-US');
 }
+
+/** The command that writes the migration of index columns; its file is where the docs have migrations. */
+export const SCHEMA_EXPAND = 'schema expand src/migrations/Expand';

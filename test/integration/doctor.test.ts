@@ -362,7 +362,22 @@ describeDiagonal('The doctor', (kind: DatabaseKind) => {
       ['ssn', expect.stringMatching(/migration:generate, and read it before it runs: it drops/)],
       ['ssn_bidx', expect.not.stringContaining('migration:generate')],
     ]);
-    expect(missing[1]!.remedy).toContain('`field-encryption schema expand`');
+    expect(missing[1]!.remedy).toContain('`field-encryption schema expand src/migrations/Expand`');
+  });
+
+  onPostgres('says what an operator may not do as what is right for one', async () => {
+    const operator = await asRole(sound, [
+      'GRANT SELECT ON ALL TABLES IN SCHEMA public',
+      'GRANT INSERT, UPDATE ON data_keys',
+      'GRANT INSERT ON field_encryption_audit',
+    ]);
+    const limits = (await examined(operator)).filter(({ code }) => code === 'RIGHTS_LIMITED');
+    expect(limits).toMatchObject([
+      {
+        message: expect.stringMatching(/may not run over the rows \([^;]*\)\.$/) as string,
+        remedy: expect.stringContaining('right for a role that is not meant to') as string,
+      },
+    ]);
   });
 
   it('reports tables without the CHECK against cleartext', async () => {
