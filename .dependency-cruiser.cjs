@@ -56,6 +56,10 @@ const mayImport = {
     'format',
     'crypto/native',
   ],
+  evidence: [
+    ...['doctor', 'health', 'reencryption', 'typeorm', 'keys', 'audit', 'kms/kms-provider'],
+    ...['format', 'encoding', 'crypto/token-mac'],
+  ],
   opentelemetry: [
     'async',
     'audit/actor',
@@ -78,6 +82,7 @@ const mayImport = {
     'access',
     'audit-trail',
     'approvals',
+    'evidence',
     '../migrations',
     'doctor',
     'schema',
@@ -236,7 +241,7 @@ module.exports = {
       from: {
         path: '^src/',
         pathNot:
-          '^src/((typeorm|reencryption|schema|doctor|cli|nestjs|opentelemetry)/|(field-encryption|stored-values|data-keys)\\.ts$)',
+          '^src/((typeorm|reencryption|schema|doctor|evidence|cli|nestjs|opentelemetry)/|(field-encryption|index-tokens|stored-values|data-keys)\\.ts$)',
       },
       to: { path: 'node_modules/typeorm(-0\\.3)?/' },
     },
