@@ -1,4 +1,4 @@
-import type { EntityMetadata, QueryRunner } from 'typeorm';
+import type { QueryRunner } from 'typeorm';
 
 import { FULL_TOKEN_BITS } from '../crypto/token-mac';
 import { isDataKeyId } from '../format/data-key-id';
@@ -14,7 +14,6 @@ import { storedChecks } from '../typeorm/installation/missing-checks';
 import type { StoredCheck } from '../typeorm/installation/missing-checks';
 import { mayHoldOthers } from '../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../typeorm/metadata/encrypted-column';
-import { OWN_TABLES } from '../typeorm/tables/own-tables';
 
 import type { ColumnEvidence, IndexEvidence, UnencryptedColumn } from './column-evidence';
 import { plain } from './plain';
@@ -103,14 +102,11 @@ const TEXT_TYPE = /char|text|clob|string|json|xml|enum|hstore/i;
 
 /** Lists the text columns of the entities that are not encrypted. */
 export function unencryptedColumns({ dataSource, columns }: Installation): UnencryptedColumn[] {
-  const own = new Set<EntityMetadata>(
-    OWN_TABLES.map(({ schema }) => dataSource.getMetadata(schema)),
-  );
   const tokens = new Set(
     [...columns.byColumn.values()].flatMap(({ indexes }) => indexes.map(({ column }) => column)),
   );
   return dataSource.entityMetadatas
-    .filter((metadata) => !own.has(metadata) && metadata.tableType !== 'entity-child')
+    .filter((metadata) => metadata.tableType !== 'entity-child')
     .flatMap((metadata) =>
       metadata.columns
         .filter((column) => !columns.byColumn.has(column) && !tokens.has(column))

@@ -7,6 +7,7 @@ import type { TextColumn } from '../typeorm/dialect/database-catalog';
 import { catalogOf, dialectOf } from '../typeorm/dialect/dialect-of';
 import type { Installation } from '../typeorm/installation/installation';
 import { tablePlace } from '../typeorm/metadata/table-place';
+import { OWN_TABLES } from '../typeorm/tables/own-tables';
 
 import type { UnmappedEvidence } from './column-evidence';
 import type { NotChecked } from './report';
@@ -19,8 +20,11 @@ export async function unmappedEvidence(
 ): Promise<UnmappedEvidence & { readonly notChecked: readonly NotChecked[] }> {
   const { dataSource } = installation;
   const { names, transactions } = dialectOf(dataSource);
+  const own = OWN_TABLES.map(({ schema }) => dataSource.getMetadata(schema));
   const mapped = new Set(
-    dataSource.entityMetadatas.map(({ tablePath }) => tablePlace(dataSource, tablePath)),
+    [...dataSource.entityMetadatas, ...own].map(({ tablePath }) =>
+      tablePlace(dataSource, tablePath),
+    ),
   );
   const tables = new Map<string, TextColumn[]>();
   for (const column of await catalogOf(runner).textColumns(runner)) {
