@@ -81,6 +81,7 @@ export type {
 } from './scope-options';
 export { KeyScope, keyScopeColumn } from './typeorm/declare/key-scope';
 export type { KeyScopeOptions } from './typeorm/declare/key-scope';
+export type { ApprovalState } from './doctor/approval-state';
 export type { ReportOptions } from './evidence/collect-report';
 export type * from './evidence/column-evidence';
 export type { Plain } from './evidence/plain';

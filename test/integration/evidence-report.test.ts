@@ -12,11 +12,12 @@ import {
   withFieldEncryption,
 } from '../../src';
 import type { EvidenceReport, FieldEncryptionOptions, KmsProvider, Rule } from '../../src';
+import { DatabaseRole } from '../support/database-role';
 import { describeEachDatabase } from '../support/databases';
 import { openEncrypted, temporaryKms } from '../support/encrypted-database';
 import type { EncryptedDatabase } from '../support/encrypted-database';
 import { fastLocalKms } from '../support/key-fixtures';
-import { quoted } from '../support/sql-of';
+import { qualified, quoted } from '../support/sql-of';
 
 @Entity()
 class Patient {
@@ -112,12 +113,12 @@ describeEachDatabase('The report', (kind) => {
   async function reopen(
     { dataSource }: EncryptedDatabase,
     encryption: Partial<FieldEncryptionOptions>,
+    options = dataSource.options,
   ): Promise<DataSource> {
-    // SQLite in memory is there for one connection only.
-    const other = withFieldEncryption(
-      new DataSource({ ...dataSource.options, synchronize: false }),
-      { ...CONFIGURED, ...encryption },
-    );
+    const other = withFieldEncryption(new DataSource({ ...options, synchronize: false }), {
+      ...CONFIGURED,
+      ...encryption,
+    });
     await other.initialize();
     opened.push(() => (other.isInitialized ? other.destroy() : undefined));
     return other;
@@ -362,6 +363,27 @@ describeEachDatabase('The report', (kind) => {
       ['scan', 2],
       ['text', 2],
     ]);
+  });
+
+  const onServers = kind.dialect === 'sqlite' ? () => undefined : it;
+  onServers('needs no right but to read, and says what it may not', async () => {
+    const database = await open();
+    const { dataSource } = database;
+    await dataSource.query('CREATE TABLE hidden AS SELECT * FROM letter');
+    const own = ['data_keys', 'field_encryption_audit', 'field_encryption_approvals'];
+    const tables = ['patient', 'letter', ...own];
+    const grants = tables.map((table) => `GRANT SELECT ON ${qualified(dataSource, table)}`);
+    const role = await DatabaseRole.create(dataSource, grants);
+    opened.push(() => role.drop());
+    const reader = await reopen(database, {}, role.options);
+
+    const report = await fieldEncryption(reader).report();
+
+    expect(report.columns).toMatchObject([{ rows: 3 }, { rows: 3 }, { rows: 2 }]);
+    expect(report.audit.ok).toBe(true);
+    // MySQL does not show a table to those who may not read it.
+    const hidden = report.notChecked.filter(({ subject }) => subject.includes('hidden'));
+    expect(hidden).toHaveLength(kind.type === 'postgres' ? 1 : 0);
   });
 
   it('applies rules of the user, and refuses one that takes the id of another', async () => {
