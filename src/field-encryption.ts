@@ -76,6 +76,7 @@ export class FieldEncryption {
    * counts whole tables. Reads some values of each column, which count as reads.
    *
    * @throws {@link ConfigurationError} for wrong options, missing tables, and rows that a policy hides;
+   * {@link KmsUnavailableError} where no key of the audit log or the key table opens;
    * {@link KeyStateError}, retryable, where the only connection of SQLite is in a transaction
    */
   report(options?: ReportOptions): Promise<EvidenceReport> {

@@ -5,7 +5,7 @@ import type { Plain } from './plain';
 
 /** Rows of a column; see {@link ColumnStatus}, whose SQL this adds. */
 export interface ColumnEvidence extends Plain<ColumnStatus> {
-  /** Yields all counts of rows; `null` for those of a column that could not be counted. */
+  /** Yields the counts of rows, but for erased scopes those of cleartext in them. */
   readonly sql: string;
   readonly keyName: string;
   readonly type: string;

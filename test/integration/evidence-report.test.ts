@@ -15,7 +15,7 @@ import type { EvidenceReport, FieldEncryptionOptions, KmsProvider, Rule } from '
 import { DatabaseRole } from '../support/database-role';
 import { describeEachDatabase } from '../support/databases';
 import { openEncrypted, temporaryKms } from '../support/encrypted-database';
-import type { EncryptedDatabase } from '../support/encrypted-database';
+import type { EncryptedDatabase, OpenOptions } from '../support/encrypted-database';
 import { fastLocalKms } from '../support/key-fixtures';
 import { qualified, quoted } from '../support/sql-of';
 
@@ -87,10 +87,11 @@ describeEachDatabase('The report', (kind) => {
 
   async function open(
     encryption: Partial<FieldEncryptionOptions> = {},
+    options: OpenOptions = {},
   ): Promise<EncryptedDatabase> {
     const database = await openEncrypted(
       kind,
-      { entities: [Patient, Letter] },
+      { entities: [Patient, Letter], ...options },
       { ...CONFIGURED, ...encryption },
     );
     opened.push(() => database.dispose());
@@ -169,7 +170,7 @@ describeEachDatabase('The report', (kind) => {
     expect(report.backups).toHaveLength(1);
     expect(report.drills).toMatchObject([{ ok: true, backupId: report.backups[0]?.backupId }]);
     const [drill] = report.drills;
-    expect(Math.min(Number(drill?.rpoMs), Number(drill?.rtoMs))).toBeGreaterThanOrEqual(0);
+    expect(drill).toMatchObject({ rpoMs: expect.any(Number), rtoMs: expect.any(Number) });
     expect(report.access.uses).toMatchObject([
       { actor: 'ada', operation: 'decrypt', entity: 'Letter', property: 'text', values: 2 },
     ]);
@@ -337,8 +338,8 @@ describeEachDatabase('The report', (kind) => {
     expect(JSON.stringify(report)).not.toMatch(/canary|"bob"/);
   });
 
-  it('reads in one transaction that cannot write, and counts its samples as reads', async () => {
-    const { dataSource, statements } = await open({ accessLog: {} });
+  it('reads in one transaction that cannot write, on the only connection of a pool, and counts its samples as reads', async () => {
+    const { dataSource, statements } = await open({ accessLog: {} }, { poolSize: 1 });
     await fieldEncryption(dataSource).accessLog.flush();
     statements.clear();
 
