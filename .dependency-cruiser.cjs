@@ -57,6 +57,10 @@ const mayImport = {
     'crypto/fips',
     'crypto/native',
   ],
+  evidence: [
+    ...['doctor', 'health', 'reencryption', 'typeorm', 'keys', 'audit', 'kms/kms-provider'],
+    ...['format', 'encoding', 'crypto/token-mac'],
+  ],
   opentelemetry: [
     'async',
     'audit/actor',
@@ -79,6 +83,7 @@ const mayImport = {
     'access',
     'audit-trail',
     'approvals',
+    'evidence',
     '../migrations',
     'doctor',
     'schema',
@@ -237,7 +242,7 @@ module.exports = {
       from: {
         path: '^src/',
         pathNot:
-          '^src/((typeorm|reencryption|schema|doctor|cli|nestjs|opentelemetry)/|(field-encryption|stored-values|data-keys)\\.ts$)',
+          '^src/((typeorm|reencryption|schema|doctor|evidence|cli|nestjs|opentelemetry)/|(field-encryption|index-tokens|stored-values|data-keys)\\.ts$)',
       },
       to: { path: 'node_modules/typeorm(-0\\.3)?/' },
     },

@@ -9,8 +9,9 @@ import { countedRows, encryptionState } from './doctor/encryption-state';
 import type { EncryptionStatus } from './doctor/encryption-state';
 import type { Finding } from './doctor/finding';
 import { operatorTasks } from './doctor/operator-tasks';
-import { ConfigurationError } from './errors';
-import type { BlindIndex } from './field/blind-index';
+import { collectReport } from './evidence/collect-report';
+import type { ReportOptions } from './evidence/collect-report';
+import type { EvidenceReport } from './evidence/report';
 import { healthProbe } from './health/health-probe';
 import type { HealthOptions, HealthReport } from './health/health-report';
 import type { RunOptions } from './reencryption/report/run-options';
@@ -18,17 +19,13 @@ import type { RunReport } from './reencryption/report/run-report';
 import { run } from './reencryption/runs/run';
 import { PurposeValues } from './purpose-values';
 import type { PurposeOptions } from './purpose-values';
-import { decryptValues, encryptValues, ofOne } from './stored-values';
+import { decryptValues, encryptedProperty, encryptValues, ofOne } from './stored-values';
 import type { ValueOptions, ValuesOptions } from './stored-values';
+import { withIndex } from './index-tokens';
 import { installationOf } from './typeorm/installation/installations';
 import type { Installation } from './typeorm/installation/installation';
-import type { EncryptedColumn } from './typeorm/metadata/encrypted-column';
-import { noteUseInTurn } from './typeorm/installation/value-use';
-import { indexNamed } from './typeorm/metadata/index-columns';
-import { withIndexKeys } from './typeorm/query/lookup/index-keys';
 import { sortedEntities } from './typeorm/query/sorting/sorted-entities';
 import type { SortedOptions } from './typeorm/query/sorting/sorted-entities';
-import { insertedRow } from './typeorm/query/write/written-row';
 import { onlyResult } from './value-results';
 import type { ValueResults } from './value-results';
 
@@ -71,6 +68,19 @@ export class FieldEncryption {
    */
   health(options?: HealthOptions): Promise<HealthReport> {
     return healthProbe(this.#installation).report(options);
+  }
+
+  /**
+   * Collects the evidence on columns, keys, logs and backups, with the SQL that yields each count, and applies
+   * rules to it. Rows, keys and logs are read in one transaction that only reads. Needs SELECT rights on all tables, and
+   * counts whole tables. Reads some values of each column, which count as reads.
+   *
+   * @throws {@link ConfigurationError} for wrong options, missing tables, and rows that a policy hides;
+   * {@link KmsUnavailableError} where no key of the audit log or the key table opens;
+   * {@link KeyStateError}, retryable, where the only connection of SQLite is in a transaction
+   */
+  report(options?: ReportOptions): Promise<EvidenceReport> {
+    return collectReport(this.#installation, options);
   }
 
   /**
@@ -127,7 +137,7 @@ export class FieldEncryption {
     options?: ValueOptions,
   ): Promise<string> {
     const how = { indexName, creates: true, ...options };
-    return this.#withIndex(entity, property, how, (index) => index.token(value));
+    return withIndex(this.#installation, { entity, property }, how, (index) => index.token(value));
   }
 
   /**
@@ -142,7 +152,7 @@ export class FieldEncryption {
     options?: ValueOptions,
   ): Promise<string[]> {
     const how = { indexName, creates: false, ...options };
-    return this.#withIndex(entity, property, how, (index) => index.tokens(value));
+    return withIndex(this.#installation, { entity, property }, how, (index) => index.tokens(value));
   }
 
   /** Encrypts a value as the property would store it; `null` stays `null`. For hand-written SQL. */
@@ -172,7 +182,12 @@ export class FieldEncryption {
     values: readonly unknown[],
     options: ValuesOptions = {},
   ): Promise<ValueResults<string | Buffer | null>> {
-    return encryptValues(this.#installation, this.#column(entity, property), values, options);
+    return encryptValues(
+      this.#installation,
+      encryptedProperty(this.#installation, entity, property),
+      values,
+      options,
+    );
   }
 
   /** Decrypts the values of an array, with one key look-up for all. */
@@ -182,7 +197,12 @@ export class FieldEncryption {
     stored: readonly unknown[],
     options: ValuesOptions = {},
   ): Promise<ValueResults<unknown>> {
-    return decryptValues(this.#installation, this.#column(entity, property), stored, options);
+    return decryptValues(
+      this.#installation,
+      encryptedProperty(this.#installation, entity, property),
+      stored,
+      options,
+    );
   }
 
   /**
@@ -207,35 +227,6 @@ export class FieldEncryption {
     { manager }: ValueOptions = {},
   ): Promise<T[]> {
     return sortedEntities(this.#installation, entity, options, manager);
-  }
-
-  /** Makes tokens of an index, of the scope of a row if it has keys of that. */
-  async #withIndex<T>(
-    entity: EntityTarget<ObjectLiteral>,
-    property: string,
-    how: ValueOptions & { readonly indexName: string | undefined; readonly creates: boolean },
-    make: (index: BlindIndex) => T,
-  ): Promise<T> {
-    const { indexName, creates, manager, row = {} } = how;
-    const encrypted = this.#column(entity, property);
-    const indexed = indexNamed(encrypted, indexName);
-    await noteUseInTurn(manager?.queryRunner, this.#installation, encrypted, 'lookup');
-    return withIndexKeys(this.#installation, encrypted, indexed, {
-      ...{ row: insertedRow(row), queryRunner: manager?.queryRunner, creates },
-      work: () => make(indexed.index),
-    });
-  }
-
-  #column(entity: EntityTarget<ObjectLiteral>, property: string): EncryptedColumn {
-    const metadata = this.#installation.dataSource.getMetadata(entity);
-    const encrypted = this.#installation.columns.byEntity
-      .get(metadata)
-      ?.byPropertyPath.get(property);
-    if (encrypted !== undefined) return encrypted;
-    throw new ConfigurationError(`${metadata.name}.${property} is not an encrypted property.`, {
-      entity: metadata.name,
-      property,
-    });
   }
 }
 

@@ -82,6 +82,12 @@ export type {
 } from './scope-options';
 export { KeyScope, keyScopeColumn } from './typeorm/declare/key-scope';
 export type { KeyScopeOptions } from './typeorm/declare/key-scope';
+export type { ApprovalState } from './doctor/approval-state';
+export type { ReportOptions } from './evidence/collect-report';
+export type * from './evidence/column-evidence';
+export type { Plain } from './evidence/plain';
+export type * from './evidence/report';
+export type { Rule, RuleFinding } from './evidence/rules/rule';
 export type { AccessReport, AccessTrail } from './access-trail';
 export type { BrokenAccess } from './access/access-chain';
 export type {

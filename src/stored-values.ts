@@ -1,5 +1,6 @@
-import type { EntityManager, ObjectLiteral } from 'typeorm';
+import type { EntityManager, EntityTarget, ObjectLiteral } from 'typeorm';
 
+import { ConfigurationError } from './errors';
 import type { Installation } from './typeorm/installation/installation';
 import { countValues, noteUse, noteUseInTurn } from './typeorm/installation/value-use';
 import {
@@ -39,6 +40,21 @@ export interface ValuesOptions extends Omit<ValueOptions, 'row'> {
 /** Returns the options of an array with one value. */
 export function ofOne({ row, ...others }: ValueOptions = {}): ValuesOptions {
   return row === undefined ? others : { ...others, rows: [row] };
+}
+
+/** @throws {@link ConfigurationError} for a property that is not encrypted */
+export function encryptedProperty(
+  { columns, dataSource }: Installation,
+  entity: EntityTarget<ObjectLiteral>,
+  property: string,
+): EncryptedColumn {
+  const metadata = dataSource.getMetadata(entity);
+  const encrypted = columns.byEntity.get(metadata)?.byPropertyPath.get(property);
+  if (encrypted !== undefined) return encrypted;
+  throw new ConfigurationError(`${metadata.name}.${property} is not an encrypted property.`, {
+    entity: metadata.name,
+    property,
+  });
 }
 
 /** Encrypts values as their column would store them. */

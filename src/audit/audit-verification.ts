@@ -45,12 +45,15 @@ export interface LoggedKey extends AuditedKey {
 export class AuditVerification {
   readonly #findSeal: FindSeal;
   readonly #expected: { readonly seq: number; readonly hash: string } | undefined;
+  readonly #note: ((entry: AuditEntry) => void) | undefined;
   readonly #keys = new Map<string, LoggedKey>();
   #last: AuditEntry | undefined;
   #broken: BrokenEntry | undefined;
 
-  constructor(findSeal: FindSeal, expectHead?: string) {
+  /** @param note - receives each entry that holds. */
+  constructor(findSeal: FindSeal, expectHead?: string, note?: (entry: AuditEntry) => void) {
     this.#findSeal = findSeal;
+    this.#note = note;
     this.#expected = expectHead === undefined ? undefined : readHead(expectHead);
   }
 
@@ -83,6 +86,7 @@ export class AuditVerification {
       if (problem !== undefined) this.#broken = { seq: this.#seqOf(entry, problem), problem };
       if (this.#broken !== undefined) return;
       this.#last = entry;
+      this.#note?.(entry);
       const key = keyOf(entry);
       if (key !== undefined) this.#keys.set(key.id, key);
     }

@@ -11,6 +11,7 @@ import { addCompletion } from './completion';
 import { addData } from './commands/data';
 import { init } from './commands/init';
 import { addKeys } from './commands/keys';
+import { addReport } from './commands/report';
 import { addSchema } from './commands/schema';
 import { addStatus } from './commands/status';
 import { readConfiguration } from './load/configuration';
@@ -90,7 +91,9 @@ function programFor(choose: ChooseWork): Command {
     .action(({ dryRun = false }: DryRunOption) => {
       choose((session) => init(session, { dryRun }));
     });
-  const groups = [addStatus, addKeys, addAudit, addAccess, addApprovals, addData, addSchema];
+  const groups = [
+    ...[addStatus, addReport, addKeys, addAudit, addAccess, addApprovals, addData, addSchema],
+  ];
   for (const add of groups) add(program, choose);
   addCompletion(program);
   return program;

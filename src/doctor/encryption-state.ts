@@ -144,8 +144,9 @@ interface CountedRows extends Pick<EncryptionState, 'indexes' | 'scopes' | 'toRe
 export function countedRows(
   installation: Installation,
   keys: readonly KeyInfo[],
+  connection?: QueryRunner,
 ): Promise<CountedRows> {
-  return withConnection(installation.dataSource, undefined, async (runner) => ({
+  return withConnection(installation.dataSource, connection, async (runner) => ({
     columns: await columnStatuses(installation, runner, keys),
     indexes: await indexStatuses(installation, runner, keys),
     ...(await countedScopes(installation, runner, keys)),

@@ -203,14 +203,14 @@ export class KeyManager<C = unknown> implements KeySource {
   }
 
   /**
-   * Lists every data key, by name and version.
+   * Lists every key of a purpose, data keys by default, by name and version.
    *
    * @throws {@link ConfigurationError} without a key table
    */
-  async list(): Promise<KeyInfo[]> {
-    await this.#services.table.require();
+  async list(purpose?: KeyInfo['purpose'], connection?: C): Promise<KeyInfo[]> {
+    await this.#services.table.require(connection);
     const { policies, store, uses } = this.#services;
-    return keyInfos(uses.counted(await store.list()), policies);
+    return keyInfos(uses.counted(await store.list(connection)), policies, purpose);
   }
 
   /** Emits an event. */

@@ -128,7 +128,8 @@ describeDiagonal('The whole life of a key', (kind) => {
     const { audit } = fieldEncryption(dataSource);
     const { backupId } = report;
     expect((await audit.list({ limit: 1 })).at(0)).toMatchObject({
-      ...{ operation: 'drill', outcome: 'failed', reference: backupId, counts: { keys: 3 } },
+      ...{ operation: 'drill', outcome: 'failed', reference: backupId },
+      counts: { keys: 3, ms: expect.any(Number) },
     });
     const { file: next } = await keys.backup({ kms });
     await dataSource.query('UPDATE note SET text_bidx = NULL WHERE id = 1');

@@ -25,7 +25,7 @@ export function ownManifest(): Manifest {
 }
 
 /** Reads the manifest of a package; `undefined` if it is not installed. */
-function manifestOf(name: string): Manifest | undefined {
+export function manifestOf(name: string): Manifest | undefined {
   try {
     return manifestAbove(dirname(require_.resolve(name)));
   } catch {

@@ -6,7 +6,7 @@ import type {
   AuditStore,
   RecordEvents,
 } from '../../audit/audit-entry';
-import { actorOf, headOf, readHead } from '../../audit/audit-entry';
+import { actorOf, headOf } from '../../audit/audit-entry';
 import { AuditLog } from '../../audit/audit-log';
 import { AuditVerification } from '../../audit/audit-verification';
 import type { LoggedKey } from '../../audit/audit-verification';
@@ -18,12 +18,12 @@ import type { KeyPurpose, KeyRecord } from '../record/key-record';
 import { areRevocations, eventsOf } from '../store/key-change-events';
 import type { KeyChange, KeyStore } from '../store/key-store';
 import type { KeyWrapper } from '../wrapping/key-wrapper';
-import { proveRows } from '../wrapping/row-proofs';
 
 import { AuditKey } from './audit-key';
-import { auditReport, notAHead } from './audit-report';
 import type { AuditReport } from './audit-report';
-import { followLog, followToTheEnd } from './follow-log';
+import { followLog } from './follow-log';
+import { followedLog, judgedLog } from './followed-log';
+import type { FollowedLog, FollowOptions } from './followed-log';
 import { knownPurposes } from './known-purposes';
 import { provenEntry } from './proven-entry';
 
@@ -200,9 +200,9 @@ export class KeyAudit<C> {
   }
 
   /** Returns entries in their order: the newest, or those that follow `after`. */
-  async list({ limit = 100, ...range }: AuditRange = {}): Promise<AuditEntry[]> {
-    if (!(await this.#parts.entries.exists())) return [];
-    return this.#parts.entries.list({ limit, ...range });
+  async list({ limit = 100, ...range }: AuditRange = {}, connection?: C): Promise<AuditEntry[]> {
+    if (!(await this.#parts.entries.exists(connection))) return [];
+    return this.#parts.entries.list({ limit, ...range }, connection);
   }
 
   /** Returns the head of the log, unverified; `null` without entries. */
@@ -215,25 +215,24 @@ export class KeyAudit<C> {
   /**
    * Verifies every entry, that the key table is as the last entries left it, and every key in it.
    *
-   * @param expectHead - an earlier head, which the log must still contain.
    * @throws `ConfigurationError` for a malformed head, {@link KmsUnavailableError} if no key opens
    */
   async verify(expectHead?: string): Promise<AuditReport> {
-    if (expectHead !== undefined && readHead(expectHead) === undefined) throw notAHead();
-    const verification = new AuditVerification(this.key.finder({ bearsOutages: true }), expectHead);
-    const records = await followToTheEnd(
-      verification,
-      (range) => this.list(range),
-      () => this.#parts.store.list(),
-    );
-    return auditReport({
-      verification,
-      records,
-      isKept: this.#parts.options !== false,
-      rows: await proveRows(this.#parts.wrapper, records),
-      duplicates: await this.#parts.store.duplicates(),
-      anchor: (await this.anchor?.compare()) ?? null,
-    });
+    return this.judge(await this.follow({ expectHead }));
+  }
+
+  /** Verifies every entry, the first part of {@link KeyAudit.verify}, on the caller's connection if it holds one. */
+  follow(options: FollowOptions<C>): Promise<FollowedLog> {
+    const { connection } = options;
+    const findSeal = this.key.finder({ bearsOutages: true, connection });
+    return followedLog(this.#parts.store, { findSeal, list: this.list.bind(this) }, options);
+  }
+
+  /** Proves the keys, the second part of {@link KeyAudit.verify}. */
+  async judge(followed: FollowedLog): Promise<AuditReport> {
+    const { options, wrapper } = this.#parts;
+    const anchor = (await this.anchor?.compare()) ?? null;
+    return judgedLog(followed, wrapper, { isKept: options !== false, anchor });
   }
 
   /** Forgets the key of the log and the content of the anchor. */

@@ -31,8 +31,8 @@ export class KeyTable<C> {
   }
 
   /** @throws {@link ConfigurationError} while the table does not exist */
-  async require(): Promise<void> {
-    if (!(await this.exists())) throw keyTableMissing();
+  async require(connection?: C): Promise<void> {
+    if (!(await this.exists(connection))) throw keyTableMissing();
   }
 
   /** Forgets that the table exists. */

@@ -56,18 +56,28 @@ export async function indexStatuses(
 
 async function countWithoutToken(
   runner: QueryRunner,
-  { metadata, name }: EncryptedTable,
+  table: EncryptedTable,
   encrypted: EncryptedColumn,
   tokenColumn: string,
   keys: readonly Pick<KeyInfo, 'id'>[],
 ): Promise<number> {
   if (keys.length === 0) return 0;
-  const token = runner.connection.driver.escape(tokenColumn);
-  const [row] = await selectAllRows<{ total: number | string }>(
-    runner,
-    metadata,
-    `SELECT COUNT(*) AS total FROM ${name} WHERE ${token} IS NULL ` +
-      `AND ${underKeysSql(runner, encrypted, keys)}`,
-  );
+  const sql = withoutTokenSql(runner, table, encrypted, tokenColumn, keys);
+  const [row] = await selectAllRows<{ total: number | string }>(runner, table.metadata, sql);
   return Number(row?.total ?? 0);
+}
+
+/** Returns the statement that counts rows with a ciphertext under one of some keys, and no token. */
+export function withoutTokenSql(
+  runner: QueryRunner,
+  { name }: EncryptedTable,
+  encrypted: EncryptedColumn,
+  tokenColumn: string,
+  keys: readonly Pick<KeyInfo, 'id'>[],
+): string {
+  const token = runner.connection.driver.escape(tokenColumn);
+  return (
+    `SELECT COUNT(*) AS total FROM ${name} WHERE ${token} IS NULL ` +
+    `AND ${underKeysSql(runner, encrypted, keys)}`
+  );
 }

@@ -42,6 +42,16 @@ export async function countByPrefix(
   return rows.map(prefixCount);
 }
 
+/** Returns the statement that counts the rows of a column: by key, or by the state of keys of scopes. */
+export function coverageSql(
+  runner: QueryRunner,
+  table: EncryptedTable,
+  encrypted: EncryptedColumn,
+): string {
+  const count = encrypted.scope === undefined ? countsSql : scopeStatesSql;
+  return count(runner, table, encrypted);
+}
+
 /** Counts the rows of a table that meet a condition. */
 export async function countWhere(
   runner: QueryRunner,
@@ -65,20 +75,10 @@ export async function countByScopeState(
   table: EncryptedTable,
   encrypted: EncryptedColumn,
 ): Promise<{ readonly counts: PrefixCount[]; readonly scoped: ScopeStateCount[] }> {
-  const { connection } = runner;
-  const keys = escapedTable(connection, connection.getMetadata(ScopeKeySchema));
-  const isHex = dialectOf(connection).sql.hasHexPrefix(encrypted.policy.storage);
-  // By an index in both forms.
-  const isSame = isHex
-    ? `substr(c.prefix, 1, 2) = '02' AND k.id = lower(substr(c.prefix, 3))`
-    : 'k.prefix = c.prefix';
   const rows = await selectAllRows<CountedRow>(
     runner,
     table.metadata,
-    'SELECT CASE WHEN k.state IS NULL THEN c.prefix END AS prefix, ' +
-      `CASE WHEN k.state = 'deactivated' AND k.sealed <> '' AND EXISTS (${hasMarkSql(connection, 'erasure')}) ` +
-      `THEN 'toBeErased' ELSE ${SCOPE_KEY_STATE_SQL} END AS state, SUM(c.total) AS total ` +
-      `FROM (${countsSql(runner, table, encrypted)}) c LEFT JOIN ${keys} k ON ${isSame} GROUP BY 1, 2`,
+    scopeStatesSql(runner, table, encrypted),
   );
   return {
     counts: rows.filter(({ state }) => (state ?? null) === null).map(prefixCount),
@@ -88,6 +88,26 @@ export async function countByScopeState(
         : [{ state: state as ScopeStateCount['state'], rows: Number(total) }],
     ),
   };
+}
+
+function scopeStatesSql(
+  runner: QueryRunner,
+  table: EncryptedTable,
+  encrypted: EncryptedColumn,
+): string {
+  const { connection } = runner;
+  const keys = escapedTable(connection, connection.getMetadata(ScopeKeySchema));
+  const isHex = dialectOf(connection).sql.hasHexPrefix(encrypted.policy.storage);
+  // By an index in both forms.
+  const isSame = isHex
+    ? `substr(c.prefix, 1, 2) = '02' AND k.id = lower(substr(c.prefix, 3))`
+    : 'k.prefix = c.prefix';
+  return (
+    'SELECT CASE WHEN k.state IS NULL THEN c.prefix END AS prefix, ' +
+    `CASE WHEN k.state = 'deactivated' AND k.sealed <> '' AND EXISTS (${hasMarkSql(connection, 'erasure')}) ` +
+    `THEN 'toBeErased' ELSE ${SCOPE_KEY_STATE_SQL} END AS state, SUM(c.total) AS total ` +
+    `FROM (${countsSql(runner, table, encrypted)}) c LEFT JOIN ${keys} k ON ${isSame} GROUP BY 1, 2`
+  );
 }
 
 function countsSql(

@@ -53,7 +53,8 @@ export async function inOwnTransaction(
 export async function ownTransaction<T>(runner: QueryRunner, own: OwnTransaction<T>): Promise<T> {
   const sole = soleConnection(runner.connection);
   if (sole !== undefined) {
-    return sole.whileAlone((alone) => inStatements(alone, own), own.inTransaction);
+    const work = (alone: QueryRunner): Promise<T> => inStatements(alone, ['BEGIN IMMEDIATE'], own);
+    return sole.whileAlone(work, own.inTransaction);
   }
   return runner.isTransactionActive ? own.inTransaction() : inTransaction(runner, own);
 }
@@ -77,12 +78,31 @@ async function inTransaction<T>(
   }
 }
 
+/**
+ * Reads everything as of one time, on one connection. Where all share the only connection, others wait.
+ *
+ * @throws {@link KeyStateError}, retryable, while the application has a transaction on that
+ */
+export function inSnapshot<T>(
+  dataSource: DataSource,
+  work: (runner: QueryRunner) => Promise<T>,
+): Promise<T> {
+  const { snapshot } = dialectOf(dataSource).transactions;
+  const reads = (runner: QueryRunner): Promise<T> =>
+    inStatements(runner, snapshot, { work, isDone: () => false });
+  const sole = soleConnection(dataSource);
+  return sole === undefined
+    ? withConnection(dataSource, undefined, reads)
+    : sole.whileAlone(reads, () => Promise.reject(busyWithTransaction('no snapshot can be taken')));
+}
+
 /** Bypasses TypeORM's methods: subscribers to transactions would be told, and may wait for the end of this one. */
 async function inStatements<T>(
   runner: QueryRunner,
-  { work, isDone }: OwnTransaction<T>,
+  begin: readonly string[],
+  { work, isDone }: Pick<OwnTransaction<T>, 'work' | 'isDone'>,
 ): Promise<T> {
-  await runner.query('BEGIN IMMEDIATE');
+  for (const statement of begin) await runner.query(statement);
   // `save()` and the like go by these.
   Object.assign(runner, { isTransactionActive: true, transactionDepth: 1 });
   try {
@@ -92,6 +112,8 @@ async function inStatements<T>(
   } catch (error) {
     await quietly(runner.query('ROLLBACK'));
     throw error;
+  } finally {
+    Object.assign(runner, { isTransactionActive: false, transactionDepth: 0 });
   }
 }
 
@@ -105,9 +127,9 @@ async function quietly(ending: Promise<unknown> | undefined): Promise<void> {
 }
 
 /** Returns the error of SQLite's only connection while the application has a transaction on it. */
-export function busyWithTransaction(): KeyStateError {
+export function busyWithTransaction(what = 'a key cannot be created safely'): KeyStateError {
   return new KeyStateError(
-    "The database's only connection is in a transaction, in which a key cannot be created safely. " +
+    `The database's only connection is in a transaction, in which ${what}. ` +
       'Try again when the transaction has ended.',
     { retryable: true },
   );

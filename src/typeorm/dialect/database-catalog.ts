@@ -40,8 +40,22 @@ export interface StatementLog {
   readonly remedy: string;
 }
 
+/** A text column of any table. */
+export interface TextColumn {
+  /** The schema, database or attached file. */
+  readonly schema: string;
+  readonly table: string;
+  readonly column: string;
+  /** Whether the role may read it. */
+  readonly readable: boolean;
+}
+
 /** What a database tells about itself. */
 export interface DatabaseCatalog {
+  /** Selects the version of the server as `version`. */
+  readonly versionSql: string;
+  /** Fetches the text columns of all tables that are seen from the connection, but those of the server itself. */
+  textColumns(runner: QueryRunner): Promise<TextColumn[]>;
   hasTable(runner: QueryRunner, tablePath: string): Promise<boolean>;
   hasColumn(runner: QueryRunner, tablePath: string, column: string): Promise<boolean>;
   /**

@@ -22,6 +22,8 @@ export interface TransactionStart {
 export interface Transactions {
   /** Whether all query runners of a DataSource share its only connection. */
   readonly shareConnection: boolean;
+  /** Begins a transaction that only reads, all of it as of one time. */
+  readonly snapshot: readonly string[];
   /** The level of the library's own transactions; left out where the default shows them what others have committed. */
   readonly isolation?: 'READ COMMITTED';
   /**

@@ -21,26 +21,42 @@ const SAMPLES = 100;
 export async function storedSamples(
   runner: QueryRunner,
   metadata: EntityMetadata,
-  { column: { databaseName } }: EncryptedColumn,
+  encrypted: EncryptedColumn,
 ): Promise<unknown[]> {
+  const { databaseName } = encrypted.column;
   if (!(await catalogOf(runner).hasColumn(runner, metadata.tablePath, databaseName))) return [];
-  const { driver } = runner.connection;
-  const table = escapedTable(runner.connection, metadata);
-  const cell = driver.escape(databaseName);
+  const ends = sampleSql(runner, metadata, encrypted, SAMPLES, 'stored');
   const samples: unknown[] = [];
-  for (const direction of ['ASC', 'DESC']) {
-    const order = metadata.primaryColumns
-      .map((column) => `${driver.escape(column.databaseName)} ${direction}`)
-      .join(', ');
-    const rows = await selectAllRows<{ readonly stored: unknown }>(
-      runner,
-      metadata,
-      `SELECT ${cell} AS stored FROM ${table} WHERE ${cell} IS NOT NULL ` +
-        `${order === '' ? '' : `ORDER BY ${order} `}LIMIT ${String(SAMPLES)}`,
-    );
+  for (const sql of ends) {
+    const rows = await selectAllRows<{ readonly stored: unknown }>(runner, metadata, sql);
     samples.push(...rows.map(({ stored }) => stored));
   }
   return samples;
+}
+
+/**
+ * Returns the statements that read the first and the last rows with a value, by primary key.
+ *
+ * @param cells - the value alone, as `stored`, or all columns of its row.
+ */
+export function sampleSql(
+  { connection }: QueryRunner,
+  metadata: EntityMetadata,
+  { column: { databaseName } }: EncryptedColumn,
+  samples: number,
+  cells: 'stored' | '*',
+): string[] {
+  const { driver } = connection;
+  const cell = driver.escape(databaseName);
+  return ['ASC', 'DESC'].map((direction) => {
+    const order = metadata.primaryColumns
+      .map((column) => `${driver.escape(column.databaseName)} ${direction}`)
+      .join(', ');
+    return (
+      `SELECT ${cells === '*' ? '*' : `${cell} AS stored`} FROM ${escapedTable(connection, metadata)} ` +
+      `WHERE ${cell} IS NOT NULL ${order === '' ? '' : `ORDER BY ${order} `}LIMIT ${String(samples)}`
+    );
+  });
 }
 
 /**

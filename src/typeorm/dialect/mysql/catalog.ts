@@ -6,6 +6,7 @@ import type {
   DatabaseIndex,
   StatementLog,
   StoredColumn,
+  TextColumn,
 } from '../database-catalog';
 import { rightRemedy } from '../right-remedy';
 
@@ -15,6 +16,8 @@ import { inSchema } from './table-name';
 import { views } from './views';
 
 export const mysqlCatalog: DatabaseCatalog = {
+  versionSql: 'SELECT VERSION() AS version',
+  textColumns,
   hasTable: (runner, tablePath) => runner.hasTable(tablePath),
   hasColumn: (runner, tablePath, column) => runner.hasColumn(tablePath, column),
   tableExists,
@@ -92,6 +95,17 @@ async function columns(runner: QueryRunner, tablePath: string): Promise<StoredCo
     length: length === null || type.startsWith('long') ? null : Number(length),
     exact: collation === null || collation.endsWith('_bin') || collation === 'binary',
   }));
+}
+
+async function textColumns(runner: QueryRunner): Promise<TextColumn[]> {
+  const found = (await runner.query(
+    'SELECT c.table_schema AS `schema`, c.table_name AS `table`, c.column_name AS `column`, ' +
+      "c.privileges LIKE '%select%' AS readable FROM information_schema.columns c " +
+      'JOIN information_schema.tables t ON t.table_schema = c.table_schema AND t.table_name = c.table_name ' +
+      "WHERE c.table_schema = DATABASE() AND t.table_type = 'BASE TABLE' " +
+      "AND (c.data_type LIKE '%char' OR c.data_type LIKE '%text') ORDER BY 1, 2, c.ordinal_position",
+  )) as (Omit<TextColumn, 'readable'> & { readonly readable: number | string })[];
+  return found.map((column) => ({ ...column, readable: Number(column.readable) === 1 }));
 }
 
 async function indexes(

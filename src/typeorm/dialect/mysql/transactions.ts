@@ -11,6 +11,10 @@ const IN_TRANSACTION = 1;
 
 export const mysqlTransactions: Transactions = {
   shareConnection: false,
+  snapshot: [
+    'SET TRANSACTION ISOLATION LEVEL REPEATABLE READ',
+    'START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY',
+  ],
   isolation: 'READ COMMITTED',
   uncommittedReads: /^\s*SET\b[^]*\bREAD[\s-]+UNCOMMITTED\b/i,
   isActive,

@@ -6,12 +6,15 @@ import type {
   DatabaseView,
   StatementLog,
   StoredColumn,
+  TextColumn,
 } from '../database-catalog';
 import { escapedTable } from '../escaped-table';
 
 import { mayRead, rights, tableExists } from './privileges';
 
 export const postgresCatalog: DatabaseCatalog = {
+  versionSql: "SELECT current_setting('server_version') AS version",
+  textColumns: async (runner) => (await runner.query(TEXT_COLUMNS_SQL)) as TextColumn[],
   hasTable: (runner, tablePath) => runner.hasTable(tablePath),
   hasColumn: (runner, tablePath, column) => runner.hasColumn(tablePath, column),
   tableExists,
@@ -71,6 +74,19 @@ const COLUMNS_SQL = `SELECT a.attname AS name, t.typname AS type,
        JOIN pg_type t ON t.oid = a.atttypid
        LEFT JOIN pg_collation c ON c.oid = a.attcollation
       WHERE a.attrelid = to_regclass($1) AND a.attnum > 0 AND NOT a.attisdropped`;
+
+/** Partitions are read through their table. */
+const TEXT_COLUMNS_SQL = `SELECT n.nspname AS schema, c.relname AS "table", a.attname AS "column",
+            has_schema_privilege(n.oid, 'USAGE')
+              AND has_column_privilege(c.oid, a.attnum, 'SELECT') AS readable
+       FROM pg_class c
+       JOIN pg_namespace n ON n.oid = c.relnamespace
+       JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+       JOIN pg_type t ON t.oid = a.atttypid AND t.typcategory = 'S'
+      WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
+        AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+        AND n.nspname NOT LIKE 'pg\\_t%'
+      ORDER BY 1, 2, a.attnum`;
 
 const INDEXES_SQL = `SELECT i.indisunique AS "unique",
             i.indisvalid AND i.indpred IS NULL AS whole,

@@ -12,6 +12,7 @@ const SNAPSHOT_AGE_SQL =
 
 export const postgresTransactions: Transactions = {
   shareConnection: false,
+  snapshot: ['BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY'],
   isActive: async (runner) => {
     if (runner.isTransactionActive) return true;
     // Outside of a transaction, each statement is one.

@@ -2,10 +2,12 @@ import type { EntityMetadata, QueryRunner, Table } from 'typeorm';
 
 import { ConfigurationError } from '../../../errors';
 import { RIGHTS } from '../database-catalog';
-import type { DatabaseCatalog, DatabaseIndex, StoredColumn } from '../database-catalog';
+import type { DatabaseCatalog, DatabaseIndex, StoredColumn, TextColumn } from '../database-catalog';
 import { escapedTable } from '../escaped-table';
 
 export const sqliteCatalog: DatabaseCatalog = {
+  versionSql: 'SELECT sqlite_version() AS version',
+  textColumns,
   hasTable,
   hasColumn: async (runner, tablePath, column) =>
     (await columnsOf(runner, tablePath.split('.'))).some(({ name }) => name === column),
@@ -61,6 +63,18 @@ async function liveTable(
       'Generate the migration with TypeORM 1, or write it by hand.',
     { entity: name },
   );
+}
+
+/** Columns hold text whatever their type, so that only those of numbers and bytes are left out. */
+async function textColumns(runner: QueryRunner): Promise<TextColumn[]> {
+  const found = (await runner.query(
+    `SELECT l.schema AS "schema", l.name AS "table", c.name AS "column"
+       FROM pragma_table_list AS l, pragma_table_xinfo(l.name, l.schema) AS c
+      WHERE l.type = 'table' AND l.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
+        AND (c.type = '' OR c.type LIKE '%char%' OR c.type LIKE '%text%' OR c.type LIKE '%clob%')
+      ORDER BY 1, 2, c.cid`,
+  )) as Omit<TextColumn, 'readable'>[];
+  return found.map((column) => ({ ...column, readable: true }));
 }
 
 async function isTable(runner: QueryRunner, { tablePath }: EntityMetadata): Promise<boolean> {

@@ -6,6 +6,7 @@ import type { Transactions } from '../transactions';
 
 export const sqliteTransactions: Transactions = {
   shareConnection: true,
+  snapshot: ['BEGIN'],
   isActive: ({ isTransactionActive }) => Promise.resolve(isTransactionActive),
   // The driver limits them.
   withLimitedLockWaits: (_runner, work) => work(),

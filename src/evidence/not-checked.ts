@@ -1,0 +1,71 @@
+import type { Installation } from '../typeorm/installation/installation';
+
+import type { EvidenceReport, NotChecked } from './report';
+import { NOT_DECIDED } from './rules/row-rules';
+
+/** What no report of this library looks at. */
+const NEVER: readonly NotChecked[] = [
+  {
+    subject: 'copies of rows elsewhere',
+    reason:
+      'backups, replicas, logs, queues, files, and other databases and DataSources were not read',
+  },
+  {
+    subject: 'values that were not sampled',
+    reason: 'only their beginnings were counted; `field-encryption data verify` decrypts each',
+  },
+  {
+    subject: 'binary columns of tables without an entity',
+    reason: 'only their text columns were searched for ciphertexts',
+  },
+  {
+    subject: 'the use count of keys',
+    reason: 'processes add theirs to the key table from time to time, and it is not proven',
+  },
+  {
+    subject: 'the configuration of other processes',
+    reason: 'options, policies, providers and versions are those of the process that reports',
+  },
+];
+
+/** Lists what the report says nothing about. */
+export function notChecked(
+  { access }: Installation,
+  { access: { kept }, columns, providers }: EvidenceReport,
+  unmapped: readonly NotChecked[],
+): NotChecked[] {
+  const isDenied = kept === 'table' && !access.allows('access list');
+  return [
+    ...NEVER,
+    ...unmapped,
+    ...columns.flatMap(({ entity, property, sample: { failures, values } }) => [
+      ...(values === 0
+        ? [{ subject: `${entity}.${property}`, reason: 'no value was sampled' }]
+        : []),
+      ...Object.entries(failures)
+        .filter(([code]) => NOT_DECIDED.has(code))
+        .map(([code, count]) => ({
+          subject: `${entity}.${property}`,
+          reason: `${String(count)} sampled values were not read: ${code}`,
+        })),
+    ]),
+    ...providers
+      .filter(({ kekCreatedAt }) => kekCreatedAt === null)
+      .map(({ kms }) => ({
+        subject: `age of the key-encryption key of kms "${kms}"`,
+        reason: 'the provider does not tell',
+      })),
+    ...(isDenied
+      ? [{ subject: 'the access log', reason: 'the actor may not list it, for want of a level' }]
+      : []),
+    {
+      subject: kept === 'table' ? 'seals of the access log' : 'uses of values',
+      reason:
+        kept === 'table'
+          ? 'its entries were counted; `field-encryption access list` verifies them'
+          : kept === 'sink'
+            ? 'they are handed to a sink'
+            : 'the option `accessLog` is off',
+    },
+  ];
+}

@@ -1,0 +1,89 @@
+import type { EvidenceReport } from '../report';
+
+import type { Rule } from './rule';
+
+const MONITORING = ['PCI DSS 4.0.1 3.6.1', 'SOC 2 CC7.2'];
+const YEAR_MS = 365 * 86_400_000;
+
+/** Rules on the audit log, and on recovery. */
+export const LOG_RULES: readonly Rule[] = [
+  {
+    id: 'audit-off',
+    title: 'Operations on keys are recorded',
+    severity: 'high',
+    controls: MONITORING,
+    shows: 'The configuration of this process records them.',
+    doesNotShow: 'That every other process has the same configuration.',
+    check: ({ audit }) =>
+      audit.kept
+        ? []
+        : [
+            {
+              subject: 'audit log',
+              message: 'The option `audit` is false, so that nothing is recorded.',
+              remedy: 'Leave the option out, and create its table with `field-encryption init`.',
+            },
+          ],
+  },
+  {
+    id: 'audit-broken',
+    title: 'The audit log is whole, and the key table agrees with it',
+    severity: 'high',
+    controls: MONITORING,
+    shows:
+      'No entry was edited, moved, added or removed within the log, and every key is as it says.',
+    doesNotShow: 'That its end was not cut off: keep heads elsewhere, and expect them.',
+    check: ({ audit }) => (audit.ok ? [] : brokenLog(audit)),
+  },
+  {
+    id: 'drill-old',
+    title: 'A backup of the keys was tried within a year',
+    severity: 'medium',
+    controls: ['PCI DSS 4.0.1 3.6.1', 'ISO 27001:2022 A.8.13', 'SOC 2 CC7.2'],
+    shows: 'Rows were decrypted with the keys of a backup, as the log has it.',
+    doesNotShow: 'That the backup is still there, or that the database could be restored with it.',
+    check: ({ drills, time }) => {
+      const last = drills.findLast(({ ok }) => ok);
+      if (last !== undefined && Date.parse(time) - Date.parse(last.time) <= YEAR_MS) return [];
+      const message =
+        last === undefined ? 'No drill is known.' : `The last drill was at ${last.time}.`;
+      return [{ subject: 'backups', message, remedy: 'Run `field-encryption keys drill`.' }];
+    },
+  },
+  {
+    id: 'backup-behind',
+    title: 'Every key is in a backup',
+    severity: 'medium',
+    controls: ['PCI DSS 4.0.1 3.6.1', 'ISO 27001:2022 A.8.13'],
+    shows: 'A backup was made since the last key, as the log has it.',
+    doesNotShow: 'That the file is kept; keys of scopes are in backups of the database alone.',
+    check: ({ backups, keys }) => {
+      const last = backups.at(-1)?.time ?? '';
+      const missing = keys.filter(
+        ({ state, createdAt }) => state !== 'destroyed' && createdAt > last,
+      );
+      if (missing.length === 0) return [];
+      const message = `${String(missing.length)} keys are newer than the last backup.`;
+      return [{ subject: 'backups', message, remedy: 'Run `field-encryption keys backup`.' }];
+    },
+  },
+];
+
+function brokenLog({ broken, keys, unproven, undecided, anchor }: EvidenceReport['audit']): {
+  subject: string;
+  message: string;
+  remedy: string;
+}[] {
+  const remedy = 'Run `field-encryption audit verify`, and find out who has written to the tables.';
+  const ids = [...keys, ...unproven, ...undecided, ...(anchor ?? [])].map(({ keyId }) => keyId);
+  return [
+    ...(broken === null
+      ? []
+      : [{ subject: `entry ${String(broken.seq)}`, message: `It is ${broken.problem}.`, remedy }]),
+    ...[...new Set(ids)].map((id) => ({
+      ...{ subject: `key ${id}`, remedy },
+      message:
+        'The key table does not agree with the log or the anchor, or does not prove the key.',
+    })),
+  ];
+}
