@@ -11,14 +11,14 @@ const DAY_MS = 86_400_000;
 const MOST_BARS = 40;
 
 /** Draws the findings by severity. */
-export function violationChart({ violations, rules }: EvidenceReport): Markup {
+export function violationChart({ violations }: EvidenceReport): Markup {
   const severities: readonly Severity[] = ['high', 'medium', 'low'];
   const counts = severities.map(
     (severity) => violations.filter((violation) => violation.severity === severity).length,
   );
   const most = Math.max(1, ...counts);
   const bars = severities.map((severity, at) => ({
-    label: `${severity} (${String(rules.filter((rule) => rule.severity === severity).length)} rules)`,
+    label: severity,
     segments: segment(0, (counts[at] ?? 0) / most, severity, String(counts[at])),
   }));
   return chart('Violations by severity', bars, ['0', String(most)]);
@@ -26,10 +26,8 @@ export function violationChart({ violations, rules }: EvidenceReport): Markup {
 
 /** Draws the rows of each column by key version. */
 export function coverageChart({ columns }: EvidenceReport): Markup {
-  return chart('Rows of each column by key version', columns.map(coverageBar), [
-    '0 %',
-    '100 % of rows',
-  ]);
+  const bars = columns.map(coverageBar);
+  return markup`${chart('Rows of each column by key version', bars, ['0 %', '100 % of rows'])}${legend(COVERAGE_KINDS)}`;
 }
 
 function coverageBar(column: ColumnEvidence): Bar {
@@ -70,10 +68,9 @@ export function timeLines({ keys, time }: EvidenceReport): Markup {
   const at = (date: string | null): number | undefined =>
     date === null ? undefined : (Date.parse(date) - start) / (end - start);
   const bars = keys.map((key) => ({ label: labelOf(key), segments: timeLine(key, at) }));
-  return chart('Use of each key over time', bars, [
-    new Date(start).toISOString().slice(0, 10),
-    time.slice(0, 10),
-  ]);
+  const ends = [new Date(start).toISOString(), time].map((date) => date.slice(0, 10));
+  const drawn = chart('Use of each key over time', bars, [ends[0] ?? '', ends[1] ?? '']);
+  return markup`${drawn}${legend(TIME_LINE_KINDS)}`;
 }
 
 function timeLine(key: KeyEvidence, at: (date: string | null) => number | undefined): Segment[] {
@@ -127,6 +124,28 @@ export function accessChart({ access }: EvidenceReport): Markup {
     }));
   return chart('Values used by each actor', bars, ['0', grouped(most)]);
 }
+
+/** Explains the colours of a chart. */
+function legend(kinds: Readonly<Record<string, string>>): Markup {
+  const keys = Object.entries(kinds).map(
+    ([kind, words]) => markup`<span class="key ${kind}">${words}</span>`,
+  );
+  return markup`<p>${keys}</p>`;
+}
+
+const COVERAGE_KINDS = {
+  active: 'active key',
+  older: 'earlier key',
+  compromised: 'compromised key',
+  cleartext: 'cleartext',
+  null: 'NULL or erased',
+};
+const TIME_LINE_KINDS = {
+  active: 'protects new data',
+  due: 'past its cryptoperiod',
+  compromised: 'compromised',
+  null: 'not in use, destroyed',
+};
 
 function chart(title: string, bars: readonly Bar[], ends: readonly [string, string]): Markup {
   if (bars.length === 0) return markup``;
