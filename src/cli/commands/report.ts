@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
@@ -41,11 +41,11 @@ async function write(
   folder: string,
   formats: readonly ReportFormat[] = REPORT_FORMATS,
 ): Promise<string[]> {
-  mkdirSync(folder, { recursive: true });
+  await mkdir(folder, { recursive: true });
   const files: string[] = [];
   for (const format of new Set(formats)) {
     const file = join(folder, RENDERINGS[format].file);
-    writeFileSync(file, await rendered(session, collected, format));
+    await writeFile(file, rendered(session, collected, format));
     files.push(file);
   }
   return files;
@@ -58,14 +58,17 @@ async function onlyForm(
   formats: readonly ReportFormat[] = [],
 ): Promise<string | undefined> {
   const [format] = formats;
-  return format && (await rendered(session, collected, format)).trimEnd();
+  if (format === undefined) return undefined;
+  const parts: string[] = [];
+  for await (const part of rendered(session, collected, format)) parts.push(part);
+  return parts.join('').trimEnd();
 }
 
 function rendered(
   { fieldEncryption }: Session,
   collected: EvidenceReport,
   format: ReportFormat,
-): string | Promise<string> {
+): ReturnType<Rendering['render']> {
   const { render }: Rendering = RENDERINGS[format];
   return render(collected, (range) => fieldEncryption.audit.list(range));
 }
