@@ -10,6 +10,7 @@ import type { EncryptionStatus } from './doctor/encryption-state';
 import type { Finding } from './doctor/finding';
 import { operatorTasks } from './doctor/operator-tasks';
 import { ConfigurationError } from './errors';
+import { Evidence } from './evidence';
 import type { BlindIndex } from './field/blind-index';
 import { healthProbe } from './health/health-probe';
 import type { HealthOptions, HealthReport } from './health/health-report';
@@ -33,8 +34,7 @@ import { onlyResult } from './value-results';
 import type { ValueResults } from './value-results';
 
 /** The handle to the encryption of a DataSource; see {@link fieldEncryption}. */
-export class FieldEncryption {
-  readonly #installation: Installation;
+export class FieldEncryption extends Evidence {
   readonly keys: DataKeys;
   readonly audit: AuditTrail;
   readonly accessLog: AccessTrail;
@@ -42,7 +42,7 @@ export class FieldEncryption {
 
   /** @internal */
   constructor(installation: Installation) {
-    this.#installation = installation;
+    super(installation);
     this.keys = new DataKeys(installation);
     this.audit = new AuditTrail(installation);
     this.accessLog = new AccessTrail(installation);
@@ -51,7 +51,7 @@ export class FieldEncryption {
 
   /** Prepares the keys, creating the first ones, or throws: for an application that should fail at start. */
   async ready(): Promise<void> {
-    await this.#installation.requireAll();
+    await this.installation.requireAll();
   }
 
   /**
@@ -59,7 +59,7 @@ export class FieldEncryption {
    * Only reads, needs SELECT rights, and does not throw: a failed examination is a finding, too.
    */
   doctor(): Promise<Finding[]> {
-    return examine(this.#installation);
+    return examine(this.installation);
   }
 
   /**
@@ -70,7 +70,7 @@ export class FieldEncryption {
    * @throws {@link ConfigurationError} for options that are not whole numbers from 0 on
    */
   health(options?: HealthOptions): Promise<HealthReport> {
-    return healthProbe(this.#installation).report(options);
+    return healthProbe(this.installation).report(options);
   }
 
   /**
@@ -78,12 +78,12 @@ export class FieldEncryption {
    * where each scope has keys of its own) and those without a token in every blind index, and lists what is due.
    */
   async status(): Promise<EncryptionStatus> {
-    const keys = await this.#installation.keys.list();
-    const { columns, ...counted } = await countedRows(this.#installation, keys);
-    const state = await encryptionState(this.#installation);
+    const keys = await this.installation.keys.list();
+    const { columns, ...counted } = await countedRows(this.installation, keys);
+    const state = await encryptionState(this.installation);
     // Not enumerable: comparisons and copies of the list are about the columns.
     return Object.defineProperties(columns, {
-      backend: { value: this.#installation.backend.backend },
+      backend: { value: this.installation.backend.backend },
       indexes: { value: counted.indexes },
       scopes: { value: counted.scopes },
       due: { value: operatorTasks({ ...state, ...counted, columns }) },
@@ -95,27 +95,27 @@ export class FieldEncryption {
    * {@link RunOptions}. All runs can be interrupted, resumed and shared by several processes.
    */
   encrypt(options?: RunOptions): Promise<RunReport> {
-    return run(this.#installation, 'encrypt', options);
+    return run(this.installation, 'encrypt', options);
   }
 
   /** Moves every row to the active data key, its suite and the newest format, online. */
   reencrypt(options?: RunOptions): Promise<RunReport> {
-    return run(this.#installation, 'reencrypt', options);
+    return run(this.installation, 'reencrypt', options);
   }
 
   /** Writes the current tokens of every row, for new, changed or rotated blind indexes, online. */
   reindex(options?: RunOptions): Promise<RunReport> {
-    return run(this.#installation, 'reindex', options);
+    return run(this.installation, 'reindex', options);
   }
 
   /** Turns rows back into cleartext, in columns that `legacyPlaintext` names, and empties their blind indexes. */
   decrypt(options?: RunOptions): Promise<RunReport> {
-    return run(this.#installation, 'decrypt', options);
+    return run(this.installation, 'decrypt', options);
   }
 
   /** Reads every row and its tokens, and lists those that do not decrypt or match. Changes nothing. */
   verify(options?: RunOptions): Promise<RunReport> {
-    return run(this.#installation, 'verify', options);
+    return run(this.installation, 'verify', options);
   }
 
   /** Returns the token of an index, or the named one, to store with a value. See {@link FieldEncryption.tokens}. */
@@ -172,7 +172,7 @@ export class FieldEncryption {
     values: readonly unknown[],
     options: ValuesOptions = {},
   ): Promise<ValueResults<string | Buffer | null>> {
-    return encryptValues(this.#installation, this.#column(entity, property), values, options);
+    return encryptValues(this.installation, this.#column(entity, property), values, options);
   }
 
   /** Decrypts the values of an array, with one key look-up for all. */
@@ -182,7 +182,7 @@ export class FieldEncryption {
     stored: readonly unknown[],
     options: ValuesOptions = {},
   ): Promise<ValueResults<unknown>> {
-    return decryptValues(this.#installation, this.#column(entity, property), stored, options);
+    return decryptValues(this.installation, this.#column(entity, property), stored, options);
   }
 
   /**
@@ -192,7 +192,7 @@ export class FieldEncryption {
    * @throws {@link ConfigurationError} for a purpose that is not a text of 1 to 256 characters
    */
   value(purpose: string, options?: PurposeOptions): PurposeValues {
-    return new PurposeValues(this.#installation, purpose, options);
+    return new PurposeValues(this.installation, purpose, options);
   }
 
   /**
@@ -206,7 +206,7 @@ export class FieldEncryption {
     options: SortedOptions<T>,
     { manager }: ValueOptions = {},
   ): Promise<T[]> {
-    return sortedEntities(this.#installation, entity, options, manager);
+    return sortedEntities(this.installation, entity, options, manager);
   }
 
   /** Makes tokens of an index, of the scope of a row if it has keys of that. */
@@ -219,16 +219,16 @@ export class FieldEncryption {
     const { indexName, creates, manager, row = {} } = how;
     const encrypted = this.#column(entity, property);
     const indexed = indexNamed(encrypted, indexName);
-    await noteUseInTurn(manager?.queryRunner, this.#installation, encrypted, 'lookup');
-    return withIndexKeys(this.#installation, encrypted, indexed, {
+    await noteUseInTurn(manager?.queryRunner, this.installation, encrypted, 'lookup');
+    return withIndexKeys(this.installation, encrypted, indexed, {
       ...{ row: insertedRow(row), queryRunner: manager?.queryRunner, creates },
       work: () => make(indexed.index),
     });
   }
 
   #column(entity: EntityTarget<ObjectLiteral>, property: string): EncryptedColumn {
-    const metadata = this.#installation.dataSource.getMetadata(entity);
-    const encrypted = this.#installation.columns.byEntity
+    const metadata = this.installation.dataSource.getMetadata(entity);
+    const encrypted = this.installation.columns.byEntity
       .get(metadata)
       ?.byPropertyPath.get(property);
     if (encrypted !== undefined) return encrypted;

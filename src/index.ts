@@ -8,6 +8,13 @@ export type { OperatorTask } from './doctor/operator-task';
 export type { Finding, FindingCode, FindingLevel } from './doctor/finding';
 export * from './errors';
 export { RateLimitedError } from './access/rate-limited-error';
+export { verifyEvidence } from './evidence/verify-evidence';
+export type {
+  EvidenceCheck,
+  EvidenceToVerify,
+  EvidenceVerification,
+} from './evidence/verify-evidence';
+export type { SignatureContext } from './evidence/document-signature';
 export { fieldEncryption } from './field-encryption';
 export type { Approvals, PolicyChange, RequestInfo } from './approvals';
 export type { ApprovableOperation, ApprovalPolicy, Approver } from './approvals/approval-policy';
@@ -37,6 +44,10 @@ export type { AuditReport, KeyDiscrepancy } from './keys/audit/audit-report';
 export type { UnprovenKey } from './keys/wrapping/row-proofs';
 export type { KeyEvent, KeyEventMessage } from './keys/record/key-event';
 export type { IndexRotation, IndexRotationOptions } from './keys/lifecycle/index-rotation';
+export type { PublicSigningKey } from './signing-keys';
+export type { ReportSigner } from './keys/signing/report-signer';
+export type { SigningKeyName } from './keys/signing/signing-keys';
+export type { TreeHead } from './audit/merkle-tree';
 export type { KeyInfo } from './keys/record/key-info';
 export type {
   MaintenanceFailure,

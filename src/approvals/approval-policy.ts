@@ -7,7 +7,7 @@ import { readPublicKeyLine } from './ssh/ssh-public-key';
 
 /** The operations that are carried out at once, or change nothing: `suspend` and `revoke` must never wait. */
 const NEVER = [
-  ...(['use', 'suspend', 'revoke', 'maintain', 'drill', 'data verify'] as const),
+  ...(['use', 'sign', 'suspend', 'revoke', 'maintain', 'drill', 'data verify'] as const),
   ...(['approvals', 'approve'] as const),
 ] as const;
 

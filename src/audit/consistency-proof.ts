@@ -23,7 +23,10 @@ export class ConsistencyProof {
   add(leaf: Buffer): void {
     const last = this.#right.at(-1);
     const full = lowestBit(this.#start);
-    if (last !== undefined && last.size < full) { last.add(leaf); return; }
+    if (last !== undefined && last.size < full) {
+      last.add(leaf);
+      return;
+    }
     this.#start += full;
     const next = new MerkleTree();
     next.add(leaf);

@@ -86,3 +86,14 @@ export function withScopes(command: Command, scopes: string): Command {
     .option('--scope <id>', `${scopes}; may be given several times`, collected)
     .option('--kind <kind>', 'kind of the scopes, such as tenant; needed where there are several');
 }
+
+/** Reads the id of a key. */
+export function keyId(text: string): string {
+  if (/^[0-9a-f]{16}$/.test(text)) return text;
+  throw new InvalidArgumentError('It must be 16 hexadecimal digits; see keys list.');
+}
+
+/** Reads one more id of a key. */
+export function keyIds(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, keyId(text)];
+}

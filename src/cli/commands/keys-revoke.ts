@@ -94,7 +94,7 @@ export async function keysDestroy(
   const { fieldEncryption, installation } = session;
   const key = await installation.keys.operations.find(id);
   const title =
-    key.purpose === 'data' ? keyTitle(key) : `index root version ${String(key.version)} (${id})`;
+    key.purpose === 'index' ? `index root version ${String(key.version)} (${id})` : keyTitle(key);
   if (dryRun) return destroyPlan(session, key, title, graceMs);
   await confirm(yes, {
     warning:

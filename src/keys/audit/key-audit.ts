@@ -6,7 +6,7 @@ import type {
   AuditStore,
   RecordEvents,
 } from '../../audit/audit-entry';
-import { actorOf, headOf, readHead } from '../../audit/audit-entry';
+import { actorOf, headOf } from '../../audit/audit-entry';
 import { AuditLog } from '../../audit/audit-log';
 import { AuditVerification } from '../../audit/audit-verification';
 import type { LoggedKey } from '../../audit/audit-verification';
@@ -18,14 +18,13 @@ import type { KeyPurpose, KeyRecord } from '../record/key-record';
 import { areRevocations, eventsOf } from '../store/key-change-events';
 import type { KeyChange, KeyStore } from '../store/key-store';
 import type { KeyWrapper } from '../wrapping/key-wrapper';
-import { proveRows } from '../wrapping/row-proofs';
 
 import { AuditKey } from './audit-key';
-import { auditReport, notAHead } from './audit-report';
-import type { AuditReport } from './audit-report';
-import { followLog, followToTheEnd } from './follow-log';
+import { followLog } from './follow-log';
 import { knownPurposes } from './known-purposes';
 import { provenEntry } from './proven-entry';
+import { verifyLog } from './verify-log';
+import type { ExpectedLog, VerifiedLog } from './verify-log';
 
 /** The parts of a {@link KeyAudit}. */
 export interface KeyAuditParts<C> {
@@ -213,27 +212,15 @@ export class KeyAudit<C> {
   }
 
   /**
-   * Verifies every entry, that the key table is as the last entries left it, and every key in it.
+   * Verifies every entry, that the key table is as the last entries left it, and every key in it. The anchor learns the
+   * tree of a log without a fault.
    *
-   * @param expectHead - an earlier head, which the log must still contain.
+   * @param expected - what the log must still contain.
    * @throws `ConfigurationError` for a malformed head, {@link KmsUnavailableError} if no key opens
    */
-  async verify(expectHead?: string): Promise<AuditReport> {
-    if (expectHead !== undefined && readHead(expectHead) === undefined) throw notAHead();
-    const verification = new AuditVerification(this.key.finder({ bearsOutages: true }), expectHead);
-    const records = await followToTheEnd(
-      verification,
-      (range) => this.list(range),
-      () => this.#parts.store.list(),
-    );
-    return auditReport({
-      verification,
-      records,
-      isKept: this.#parts.options !== false,
-      rows: await proveRows(this.#parts.wrapper, records),
-      duplicates: await this.#parts.store.duplicates(),
-      anchor: (await this.anchor?.compare()) ?? null,
-    });
+  verify(expected: ExpectedLog = {}): Promise<VerifiedLog> {
+    const list = (range: AuditRange): Promise<AuditEntry[]> => this.list(range);
+    return verifyLog({ ...this.#parts, list, key: this.key, anchor: this.anchor }, expected);
   }
 
   /** Forgets the key of the log and the content of the anchor. */

@@ -27,6 +27,7 @@ import type { KeyTableAnchor } from '../../keys/anchor/anchor-state';
 import type { KeyPolicy } from '../../keys/policy/key-policy';
 import type { Scope } from '../../keys/record/scope';
 import type { KeyEvent } from '../../keys/record/key-event';
+import type { ReportSigner } from '../../keys/signing/report-signer';
 import type { KmsProvider } from '../../kms/kms-provider';
 
 import { checkedKmsOf, kmsProblem } from './kms-option';
@@ -39,6 +40,7 @@ import {
   keyPolicyProblem,
   PROPERTY_NAME,
   previousFormatProblem,
+  signerProblem,
 } from './option-problems';
 import { optionProblems } from './option-rules';
 import type { ScopeOptions } from './scope-options';
@@ -136,6 +138,11 @@ export interface FieldEncryptionOptions extends ScopeOptions {
    * is in force also where this is left out. Needs the audit log. Defaults to none.
    */
   approvals?: ApprovalPolicy;
+  /**
+   * Signs reports in place of a key of the key table, such as with an HSM. Other documents are signed with a key of the
+   * table in any case. Defaults to none.
+   */
+  signer?: ReportSigner;
   /** Called for each event of the keys. Must not throw. */
   onEvent?: (event: KeyEvent) => void;
 }
@@ -176,6 +183,7 @@ class OptionRules {
   @IsOptional() @IsObject() accessLog?: unknown;
   @IsOptional() guard?: unknown;
   @IsOptional() @IsObject() approvals?: unknown;
+  @IsOptional() @IsObject() signer?: unknown;
 }
 
 class KeyCacheRules {
@@ -212,6 +220,7 @@ export function checkedOptions(options: FieldEncryptionOptions): CheckedOptions 
     accessLogProblem(options),
     guardProblem(options.guard ?? {}),
     approvalsProblem(options),
+    signerProblem(options),
     kmsProblem('kms', kms),
     ...[options.otherKms ?? []].flat().map((kms) => kmsProblem('otherKms', kms)),
     ...Object.entries(options.keyPolicies ?? {}).map(keyPolicyProblem),
