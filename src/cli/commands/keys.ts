@@ -1,7 +1,6 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
 
-import type { SigningKeyName } from '../../keys/signing/signing-keys';
 import type { BackupOptions, OpenerOptions } from '../load/backup-access';
 
 import {
@@ -16,7 +15,7 @@ import {
   YES,
 } from './common-options';
 import type { ChooseWork, CommandWork, DryRunOption, ScopeFlags } from './common-options';
-import { addPublicKeys, rotateSigning, signingKeyOption } from './evidence/signing-keys';
+import { addPublicKeys, rotateSigning, signingInstead } from './evidence/signing-keys';
 import { keysAcceptEpoch, keysAdopt } from './keys-adopt';
 import { keysBackup } from './keys-backup';
 import { keysList } from './keys-list';
@@ -49,22 +48,14 @@ interface Flags extends DryRunOption {
 interface RotateFlags extends Flags, ScopeFlags {
   readonly allScopes?: boolean;
   readonly olderThan?: number;
-  readonly signing?: SigningKeyName;
+  readonly signing?: Parameters<typeof rotateSigning>[1];
 }
 
 /** Adds the commands on the life of the data keys. */
 export function addKeys(program: Command, choose: ChooseWork): void {
   const keys = program.command('keys').description('life of the data keys');
   // In the order in which the help lists them.
-  const groups = [
-    addVersions,
-    addPublicKeys,
-    addBackups,
-    addUpkeep,
-    addSuspension,
-    addRetirement,
-    addScopes,
-  ];
+  const groups = [addVersions, addBackups, addUpkeep, addSuspension, addRetirement, addScopes];
   for (const add of groups) add(keys, choose);
 }
 
@@ -81,11 +72,7 @@ function addVersions(keys: Command, choose: ChooseWork): void {
     .description('make a new version of a data key the active one')
     .argument('[name]', 'name of the data key', 'default')
     .addOption(new Option(...INDEX).conflicts('scope').conflicts('allScopes'))
-    .addOption(
-      signingKeyOption('--signing <name>', 'a key that signs instead').conflicts([
-        ...['index', 'scope', 'allScopes'],
-      ]),
-    );
+    .addOption(signingInstead());
   withScopes(rotate, 'the key of a scope instead, such as of a tenant')
     .addOption(
       new Option('--all-scopes', 'the keys of all scopes instead, or of those of --kind').conflicts(
@@ -97,6 +84,7 @@ function addVersions(keys: Command, choose: ChooseWork): void {
     .action((name: string, flags: RotateFlags) => {
       choose(rotationWork(name, flags, rotate));
     });
+  addPublicKeys(keys, choose);
 }
 
 /** Returns the work of `keys rotate` in its three forms. */

@@ -59,9 +59,10 @@ export async function rotateSigning(
   };
 }
 
-/** The option that names a signing key. */
-export function signingKeyOption(flags: string, description: string): Option {
-  return new Option(flags, description).choices(SIGNING_KEY_NAMES);
+/** Returns the option of `keys rotate` that names a signing key. */
+export function signingInstead(): Option {
+  const option = new Option('--signing <name>', 'a key that signs instead');
+  return option.choices(SIGNING_KEY_NAMES).conflicts(['index', 'scope', 'allScopes']);
 }
 
 /** Adds the command on public signing keys. */
@@ -69,7 +70,11 @@ export function addPublicKeys(keys: Command, choose: ChooseWork): void {
   keys
     .command('public')
     .description('print the public keys with which signatures are verified, the newest last')
-    .addOption(signingKeyOption('--name <name>', 'which signing key').default('reports'))
+    .addOption(
+      new Option('--name <name>', 'which signing key')
+        .choices(SIGNING_KEY_NAMES)
+        .default('reports'),
+    )
     .action(({ name }: { readonly name: SigningKeyName }) => {
       choose((session) => keysPublic(session, name));
     });
