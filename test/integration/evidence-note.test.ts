@@ -12,7 +12,10 @@ import {
   verifyEvidence,
 } from '../../src';
 import type { EvidenceToVerify, FieldEncryptionOptions } from '../../src';
+import { leafHash, MerkleTree } from '../../src/audit/merkle-tree';
 import { ed25519Key } from '../../src/crypto/ed25519';
+import { canonicalJson } from '../../src/encoding/canonical-json';
+import type { CanonicalValue } from '../../src/encoding/canonical-json';
 import { CONSISTENCY_FILE } from '../../src/evidence/consistency-file';
 import { evidenceLog } from '../../src/evidence/evidence-log';
 import { writeEvidenceNote } from '../../src/evidence/evidence-note';
@@ -206,6 +209,17 @@ describeDiagonal('Evidence', (kind) => {
     for (let count = 0; count < 5; count += 1) await keys().rotate();
     return { log: (await fieldEncryption(dataSource).audit.verify()).entries };
   }
+
+  it('has the tree that those who hold exported entries compute', async () => {
+    const { audit } = fieldEncryption(dataSource);
+    const exported = JSON.stringify(await audit.list({ after: 0, limit: 1000 }));
+    const tree = new MerkleTree();
+    for (const entry of JSON.parse(exported) as CanonicalValue[]) {
+      tree.add(leafHash(canonicalJson(entry)));
+    }
+    expect((await audit.verify()).tree).toEqual(tree.head);
+    expect(tree.size).toBeGreaterThan(1);
+  });
 
   it('is signed by a signer of the application', async () => {
     const hsm = ed25519Key(Buffer.alloc(32, 5));
