@@ -114,7 +114,9 @@ describeDiagonal('field-encryption keys', (kind) => {
     expect((await run('rotate', '--signing', 'documents')).stdout).toContain('vouches for it');
     const { keys } = await json('public', '--name', 'documents');
     const ids = keys.map((key: { id: string }) => key.id);
-    expect((await run('revoke', ids[1], '--yes')).stdout).toContain('signing key');
+    expect((await run('revoke', ids[1], '--yes')).stdout).toContain(
+      'keys rotate --signing documents',
+    );
     expect((await run('destroy', ids[0], '--yes', '--grace', '0')).code).toBe(0);
     const printed = (await run('public', '--name', 'documents')).stdout.split('\n');
     expect(printed[0]).toBe(`${keys[1].verifierKey}  compromised: trust nothing that it signed`);
