@@ -62,7 +62,8 @@ export async function rotateSigning(
 /** Returns the option of `keys rotate` that names a signing key. */
 export function signingInstead(): Option {
   const option = new Option('--signing <name>', 'a key that signs instead');
-  return option.choices(SIGNING_KEY_NAMES).conflicts(['index', 'scope', 'allScopes']);
+  option.conflicts('index').conflicts('scope').conflicts('allScopes');
+  return option.choices(SIGNING_KEY_NAMES);
 }
 
 /** Adds the command on public signing keys. */
