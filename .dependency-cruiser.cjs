@@ -54,6 +54,7 @@ const mayImport = {
     'kms/kms-provider',
     'kms/local/local-kms-provider',
     'format',
+    'crypto/fips',
     'crypto/native',
   ],
   evidence: [

@@ -2,6 +2,7 @@ export type { AuditEntry, AuditOptions, AuditRange } from './audit/audit-entry';
 export type { AuditProblem, BrokenEntry } from './audit/audit-verification';
 export type { AuditTrail, AuditVerifyOptions } from './audit-trail';
 export type { CipherSuite } from './crypto/aead';
+export type { Profile } from './crypto/fips';
 export type { DataKeys } from './data-keys';
 export type { EncryptionStatus } from './doctor/encryption-state';
 export type { OperatorTask } from './doctor/operator-task';

@@ -142,7 +142,15 @@ export function counted(count: number, noun: string): string {
   return `${grouped(count)} ${noun}${count === 1 ? '' : 's'}`;
 }
 
+/** Puts a verb to the number of a count: `1 row holds`, `2 rows hold`. */
+export function agreeing(verb: string, count: number): string {
+  return count === 1 ? `${verb}s` : verb;
+}
+
 /** Formats a count: `2,000`. */
 export function grouped(count: number): string {
   return count.toLocaleString('en-US');
 }
+
+/** The command that writes the migration of index columns; its file is where the docs have migrations. */
+export const SCHEMA_EXPAND = 'schema expand src/migrations/Expand';

@@ -4,7 +4,7 @@ import { encryptedTables } from '../reencryption/encrypted-table';
 import { RunStore } from '../reencryption/lease/run-store';
 import type { Installation } from '../typeorm/installation/installation';
 
-import { counted } from './finding';
+import { counted, SCHEMA_EXPAND } from './finding';
 import type { OperatorTask } from './operator-task';
 
 /** The roots that tokens may be of. */
@@ -28,10 +28,10 @@ function missingColumn({ entity, property, table, column, exists }: IndexStatus)
   if (exists) return [];
   return [
     {
-      command: 'schema expand',
+      command: SCHEMA_EXPAND,
       reason:
         `${table} has no column ${column} for the tokens of ${entity}.${property}: write the migration ` +
-        'that adds it, run it, and then data reindex',
+        'that adds it, and run it; status then counts the rows that need a token',
     },
   ];
 }

@@ -2,7 +2,7 @@ import type { ColumnStatus } from '../reencryption/coverage/status';
 
 import { RESTORE_SCOPE_KEYS } from './absent-keys';
 import type { EncryptionState } from './encryption-state';
-import { counted } from './finding';
+import { agreeing, counted } from './finding';
 import type { OperatorTask } from './operator-task';
 
 /** Values whose key is gone. */
@@ -13,7 +13,7 @@ export function unreadableRows(status: ColumnStatus): OperatorTask[] {
     ? gone.map(({ keyId, rows }) => ({
         command: 'keys restore',
         reason:
-          `${counted(rows, 'row')} of ${entity}.${property} need key ${keyId}, which the key table ` +
+          `${counted(rows, 'row')} of ${entity}.${property} ${agreeing('need', rows)} key ${keyId}, which the key table ` +
           'does not hold: restore it from a backup',
       }))
     : goneWithScopes(status, gone);
@@ -27,8 +27,8 @@ function goneWithScopes(
   if (gone.length === 0) return [];
   const rows = gone.reduce((sum, each) => sum + each.rows, 0);
   const reason =
-    `${counted(rows, 'row')} of ${entity}.${property} need ${counted(gone.length, 'key')} that neither the table of ` +
-    `keys of scopes nor the key table holds. ${RESTORE_SCOPE_KEYS}`;
+    `${counted(rows, 'row')} of ${entity}.${property} ${agreeing('need', rows)} ${counted(gone.length, 'key')} that ` +
+    `neither the table of keys of scopes nor the key table holds. ${RESTORE_SCOPE_KEYS}`;
   return [{ command: null, reason }];
 }
 
@@ -71,7 +71,7 @@ function unnamedScope({ entity, property }: ColumnStatus, rows: number): Operato
     {
       command: null,
       reason:
-        `${counted(rows, 'value')} of ${name} under a common key are neither read nor found nor moved: ` +
+        `${counted(rows, 'value')} of ${name} under a common key ${rows === 1 ? 'is' : 'are'} neither read nor found nor moved: ` +
         `add '${name}' to the option legacyScope, and deploy`,
     },
   ];
@@ -85,10 +85,12 @@ export function cleartextRows(
   const name = `${entity}.${property}`;
   const ofErased = scopes?.erasedCleartextRows ?? 0;
   const rows = all - ofErased;
-  const first = inTransition.has(name) ? '' : ', after you have named it in legacyPlaintext';
+  const first = inTransition.has(name)
+    ? ''
+    : ', after you have named the property in legacyPlaintext';
   const encryption: OperatorTask = {
     command: `data encrypt --entity ${entity}`,
-    reason: `${counted(rows, 'row')} of ${name} hold cleartext: encrypt them${first}`,
+    reason: `${counted(rows, 'row')} of ${name} ${agreeing('hold', rows)} cleartext: encrypt ${rows === 1 ? 'it' : 'them'}${first}`,
   };
   return [
     ...(ofErased > 0 ? [clearAfterErasure(name, ofErased)] : []),
@@ -98,10 +100,11 @@ export function cleartextRows(
 
 /** Cleartext that was written past the library after the erasure of its scope: nothing can encrypt it any more. */
 function clearAfterErasure(name: string, rows: number): OperatorTask {
+  const them = rows === 1 ? 'it' : 'them';
   return {
     command: null,
     reason:
-      `${counted(rows, 'row')} of ${name} hold cleartext of erased scopes, which stays readable: delete them, or set ` +
-      'the property to null. `data verify` names them',
+      `${counted(rows, 'row')} of ${name} ${agreeing('hold', rows)} cleartext of erased scopes, which stays readable: delete ${them}, or set ` +
+      `the property to null. \`data verify\` names ${them}`,
   };
 }

@@ -1,6 +1,7 @@
 import { elapsedClock, turnClock } from '../async/clocks';
 import { Lifetime } from '../async/lifetime';
 import type { CipherSuite, NonceMode } from '../crypto/aead';
+import type { Profile } from '../crypto/fips';
 import type { KmsProvider } from '../kms/kms-provider';
 
 import type { KeyTableAnchor } from './anchor/anchor-state';
@@ -33,6 +34,8 @@ export interface KeyManagerOptions<C> {
   readonly application: string;
   /** Suite of the data keys created from now on; existing ones keep theirs. */
   readonly suite: CipherSuite;
+  /** Which suites may protect anything. Defaults to all. */
+  readonly profile?: Profile | undefined;
   /** How data keys draw their nonces. Defaults to {@link defaultNonces}. */
   readonly nonces?: NonceMode | undefined;
   readonly cache?: KeyCacheOptions | undefined;
@@ -64,6 +67,8 @@ export interface KeyServices<C> {
   readonly application: string;
   /** Suite of new data keys. */
   readonly suite: CipherSuite;
+  /** Which suites may protect anything; all where it is left out. */
+  readonly profile?: Profile | undefined;
   readonly nonces: NonceMode | undefined;
   readonly store: KeyStore<C>;
   readonly table: KeyTable<C>;
@@ -106,8 +111,8 @@ export function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
   });
   const exactClock = options.clock ?? elapsedClock();
   const clock = options.clock ?? turnClock(exactClock);
-  const { nonces } = options;
-  const common = { application, suite, nonces, clock, emit, policies, policy, wrapper };
+  const { nonces, profile } = options;
+  const common = { application, suite, profile, nonces, clock, emit, policies, policy, wrapper };
   const { audit, store } = auditedStore(options, common);
   return {
     ...common,

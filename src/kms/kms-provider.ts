@@ -63,6 +63,8 @@ export interface NamedKmsHealth extends KmsHealth {
 export interface KmsProvider {
   /** A short, stable name, such as `local` or `pkcs11`, which is stored with each wrapped key. */
   readonly name: string;
+  /** What it computes in this process and FIPS 140-3 does not approve, such as `scrypt`; left out if nothing. */
+  readonly unapproved?: string | undefined;
   /** Wraps 32 key bytes. Must not keep or change `key`. */
   wrapKey(key: Uint8Array, binding: KeyBinding): Promise<WrappedKey>;
   /** Unwraps to exactly the bytes that were wrapped; the caller owns and wipes the returned copy. */

@@ -67,6 +67,14 @@ export class ExpandedTable {
     if (name !== own.name) this.guardDown(encrypted);
   }
 
+  /** Notes in the plan that a column is no longer given a value, such as `DEFAULT 18`. */
+  noteDefault(encrypted: EncryptedColumn, definition: string): void {
+    if (/^DEFAULT NULL\b/i.test(definition)) return;
+    this.script.notes.push(
+      `${describeColumn(encrypted)}: drops ${definition}, which would be stored in clear. Set the value in the application.`,
+    );
+  }
+
   /** Returns the columns that the table has. Refuses those whose NULL constraint differs from the property's. */
   presentColumns(): EncryptedColumn[] {
     return this.table.columns.filter((encrypted) => {

@@ -192,6 +192,7 @@ describeEachDatabase('@Encrypted({ coerce: true })', (database) => {
     expect(row.flag).toBe(false);
   });
 
+  // Columns of other databases take some of these values for others, or as they are.
   if (database.type === 'postgres') {
     it('reads what the column in clear gave', async () => {
       const plain = used.dataSource.getRepository(Plain);

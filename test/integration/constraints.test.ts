@@ -92,6 +92,7 @@ describeDiagonal('What the database is to check of an encrypted column', (kind) 
     ['the index column', guest(check('"age_bidx" IS NULL OR length("age_bidx") > 9'))],
     ['a generated column of others', guest({}, computed('"nights" * 2'))],
     ['a name that only holds it', guest(check('"nights" > 0 AND "room" <> \'age >= 18\''))],
+    // Nowhere else may a CHECK say it.
     ...(kind.type === 'postgres'
       ? [
           [
@@ -238,6 +239,7 @@ describeDiagonal('The error of a constraint', (kind) => {
     expect(error).toMatchObject({ code: '23505', detail, driverError: { detail } });
   });
 
+  // The detail is of PostgreSQL. For MySQL, mysql-sessions tries it.
   if (kind.type === 'postgres') {
     it('shows as much as ever of keys and tables without encrypted columns', async () => {
       const detail = async (sql: string): Promise<unknown> =>

@@ -86,6 +86,8 @@ describeDiagonal('The doctor', (kind: DatabaseKind) => {
   const isPostgres = kind.type === 'postgres';
   const isSqlite = kind.dialect === 'sqlite';
   const onPostgres = isPostgres ? it : () => undefined;
+  /** SQLite has no roles. */
+  const onServers = isSqlite ? () => undefined : it;
   const disposals: (() => unknown)[] = [];
   /** For what changes nothing in the database. */
   let sound: EncryptedDatabase;
@@ -360,7 +362,22 @@ describeDiagonal('The doctor', (kind: DatabaseKind) => {
       ['ssn', expect.stringMatching(/migration:generate, and read it before it runs: it drops/)],
       ['ssn_bidx', expect.not.stringContaining('migration:generate')],
     ]);
-    expect(missing[1]!.remedy).toContain('`field-encryption schema expand`');
+    expect(missing[1]!.remedy).toContain('`field-encryption schema expand src/migrations/Expand`');
+  });
+
+  onPostgres('says what an operator may not do as what is right for one', async () => {
+    const operator = await asRole(sound, [
+      'GRANT SELECT ON ALL TABLES IN SCHEMA public',
+      'GRANT INSERT, UPDATE ON data_keys',
+      'GRANT INSERT ON field_encryption_audit',
+    ]);
+    const limits = (await examined(operator)).filter(({ code }) => code === 'RIGHTS_LIMITED');
+    expect(limits).toMatchObject([
+      {
+        message: expect.stringMatching(/may not run over the rows \([^;]*\)\.$/) as string,
+        remedy: expect.stringContaining('right for a role that is not meant to') as string,
+      },
+    ]);
   });
 
   it('reports tables without the CHECK against cleartext', async () => {
@@ -416,16 +433,24 @@ describeDiagonal('The doctor', (kind: DatabaseKind) => {
     expect(await codes(another(sound.dataSource.options))).toEqual(['NOT_INITIALIZED']);
   });
 
-  onPostgres('reports columns that are missing, too short, or of another type', async () => {
+  onServers('reports columns that are missing, too short, or of another type', async () => {
     const opened = await open();
     await alter(
       opened,
       ...opened.dataSource
         .getMetadata(Patient)
-        .checks.map(({ name }) => `ALTER TABLE patient DROP CONSTRAINT "${name}"`),
-      'ALTER TABLE patient ALTER COLUMN email_bidx TYPE varchar(20)',
-      'ALTER TABLE patient ALTER COLUMN email TYPE varchar(200)',
-      'ALTER TABLE patient ALTER COLUMN seal TYPE text USING NULL',
+        .checks.map(({ name }) => `ALTER TABLE patient DROP CONSTRAINT ${quoted(kind, name)}`),
+      ...(isPostgres
+        ? [
+            'ALTER TABLE patient ALTER COLUMN email_bidx TYPE varchar(20)',
+            'ALTER TABLE patient ALTER COLUMN email TYPE varchar(200)',
+            'ALTER TABLE patient ALTER COLUMN seal TYPE text USING NULL',
+          ]
+        : [
+            'ALTER TABLE patient MODIFY email_bidx varchar(20) COLLATE ascii_bin',
+            'ALTER TABLE patient MODIFY email varchar(200) COLLATE utf8mb4_bin',
+            'ALTER TABLE patient MODIFY seal text',
+          ]),
       'ALTER TABLE patient DROP COLUMN ssn',
     );
     expect(await codes(opened.dataSource)).toEqual([
@@ -437,26 +462,46 @@ describeDiagonal('The doctor', (kind: DatabaseKind) => {
     ]);
   });
 
-  onPostgres(
-    'needs no more than the right to read, and says what the role may not do',
-    async () => {
-      const other = await asRole(sound, ['GRANT SELECT ON ALL TABLES IN SCHEMA public']);
-      expect(await codes(other)).toEqual([]);
-      expect(await codes(other, 'info')).toContain('RIGHTS_LIMITED');
-    },
-  );
+  /** The grant of a right on all tables. */
+  function onAll(right: string): string {
+    const { database } = sound.dataSource.driver;
+    return `GRANT ${right} ON ${isPostgres ? 'ALL TABLES IN SCHEMA public' : `${String(database)}.*`}`;
+  }
 
-  onPostgres('reports rights that are missing, by table', async () => {
-    expect(await codes(await asRole(sound, []))).toEqual(
-      expect.arrayContaining(['OWN_TABLE_UNREADABLE', 'TABLE_UNREADABLE']),
+  onServers('needs no more than the right to read, and says what the role may not do', async () => {
+    const other = await asRole(sound, [onAll('SELECT')]);
+    expect(await codes(other)).toEqual([]);
+    expect(await codes(other, 'info')).toContain('RIGHTS_LIMITED');
+  });
+
+  onServers('reports rights that are missing, by table', async () => {
+    // Without any right, MySQL lets nobody connect to the database.
+    const blind = await asRole(
+      sound,
+      isPostgres ? [] : ['GRANT INSERT ON field_encryption_access'],
     );
+    const unseen = await codes(blind);
+    expect(unseen).toEqual(expect.arrayContaining(['OWN_TABLE_UNREADABLE', 'TABLE_UNREADABLE']));
+    expect(unseen).not.toContain('TABLE_MISSING');
+    expect(unseen).not.toContain('OWN_TABLE_MISSING');
     const keysOnly = await asRole(sound, [
-      'GRANT SELECT ON ALL TABLES IN SCHEMA public',
+      ...(isPostgres
+        ? [onAll('SELECT')]
+        : ['patient', 'data_keys'].map((table) => `GRANT SELECT ON ${table}`)),
       'GRANT INSERT, UPDATE ON data_keys',
     ]);
     expect(await codes(keysOnly)).toEqual(['RIGHTS_INCOMPLETE']);
   });
 
+  onServers('reports an audit log that the role may change', async () => {
+    const other = await asRole(sound, [
+      onAll('SELECT'),
+      'GRANT INSERT, UPDATE ON field_encryption_audit',
+    ]);
+    expect(await codes(other, 'info')).toContain('AUDIT_LOG_CHANGEABLE');
+  });
+
+  // Where it is a setting of the whole server, that takes a server of its own.
   onPostgres('reports a server that logs parameters', async () => {
     const { dataSource } = await open();
     const [{ name }] = await dataSource.query<[{ name: string }]>(
@@ -468,7 +513,7 @@ describeDiagonal('The doctor', (kind: DatabaseKind) => {
     expect(await codes(dataSource)).toEqual(['SERVER_LOGS_STATEMENTS']);
   });
 
-  onPostgres('reports a database that does not answer any more', async () => {
+  onServers('reports a database that does not answer any more', async () => {
     jest
       .spyOn(sound.dataSource.driver as never, 'obtainMasterConnection' as never)
       .mockRejectedValue(Object.assign(new Error('secret'), { code: 'ECONNREFUSED' }) as never);

@@ -231,6 +231,7 @@ describeDiagonal('SQL that reads an encrypted table by itself', (database) => {
       },
     );
 
+    // No other database has DISTINCT ON.
     if (database.type === 'postgres') {
       it.each([...places(2), '2 ASC'])('is refused to be told apart by: %s', async (place) => {
         await expectRefused(world, () =>
@@ -284,6 +285,7 @@ describeDiagonal('SQL that reads an encrypted table by itself', (database) => {
     );
   });
 
+  // Rows as values, and names by the numbers of their characters, are of PostgreSQL.
   if (database.type === 'postgres') {
     it.each([
       "to_jsonb(p)->>'email' = :v",

@@ -194,6 +194,7 @@ describeDiagonal('A query builder, no matter what has made it', (database) => {
     expect(await select().where({ name: 'n1' }).getCount()).toBe(1);
   });
 
+  // No other database has these forms of names, or runs SQL in a text.
   if (database.type === 'postgres') {
     it.each<[string, (made: () => SelectQueryBuilder<Patient>) => { execute(): unknown }]>([
       [

@@ -233,7 +233,8 @@ describeDiagonal('fieldEncryption(dataSource).health()', (kind) => {
     }
   });
 
-  if (kind.type !== 'postgres') return;
+  // There is no pool to wait for, and there are no roles.
+  if (kind.dialect === 'sqlite') return;
 
   it('does not wait for a connection longer than its time', async () => {
     const ds = await open({}, { poolSize: 1 });
@@ -249,7 +250,8 @@ describeDiagonal('fieldEncryption(dataSource).health()', (kind) => {
 
   it('needs no right but to read the key table, and names the grant for that', async () => {
     const owner = await open();
-    const rights = ['GRANT USAGE ON SCHEMA public', 'GRANT SELECT ON data_keys'];
+    const right = 'GRANT SELECT ON data_keys';
+    const rights = kind.dialect === 'postgres' ? ['GRANT USAGE ON SCHEMA public', right] : [right];
     const role = await DatabaseRole.create(owner, rights);
     const { dataSourceOptions, dispose } = {
       dataSourceOptions: role.options,
@@ -259,9 +261,8 @@ describeDiagonal('fieldEncryption(dataSource).health()', (kind) => {
     try {
       await ds.initialize();
       expect(await health(ds)).toMatchObject({ ok: true, status: 'ok' });
-      await owner.query('REVOKE SELECT ON data_keys FROM PUBLIC');
       await owner.query(
-        `REVOKE ALL ON data_keys FROM ${new URL((role.options as { url: string }).url).username}`,
+        `REVOKE SELECT ON data_keys FROM ${new URL((role.options as { url: string }).url).username}`,
       );
       expect(await health(ds)).toMatchObject({
         ok: false,

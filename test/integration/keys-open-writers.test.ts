@@ -102,9 +102,11 @@ describeDiagonal('Destroying a key', (kind) => {
     }
   });
 
-  if (kind.type !== 'postgres') return;
+  // There is one writer at a time.
+  if (kind.dialect === 'sqlite') return;
+  const isPostgres = kind.dialect === 'postgres';
+  const itOnPostgres = isPostgres ? it : it.skip;
 
-  /** A transaction of another process, which has the key still in memory. */
   async function someoneAwaitsALock(): Promise<void> {
     const count = `SELECT count(*)::int AS waiting FROM pg_locks
       WHERE NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`;
@@ -114,6 +116,7 @@ describeDiagonal('Destroying a key', (kind) => {
     }
   }
 
+  /** A transaction of another process, which has the key still in memory. */
   async function openTransaction(source: DataSource, ...isolation: 'REPEATABLE READ'[]) {
     const runner = source.createQueryRunner();
     await runner.startTransaction(...isolation);
@@ -130,7 +133,9 @@ describeDiagonal('Destroying a key', (kind) => {
     expect(refused).toBeInstanceOf(KeyStateError);
     expect(refused).toMatchObject({ retryable: true, keyId: id });
     expect(refused.message).toMatch(
-      /1 transaction that writes encrypted tables is open, the oldest since 20\d\d-/,
+      isPostgres
+        ? /1 transaction that writes encrypted tables is open, the oldest since 20\d\d-/
+        : /1 transaction that writes encrypted tables is open, since when/,
     );
     // Nobody was kept from writing, and who began later is not waited for.
     await visits().insert({ id: 3, patient: 'canary three' });
@@ -178,43 +183,50 @@ describeDiagonal('Destroying a key', (kind) => {
     expect(await visits().findOneByOrFail({ id: 2 })).toMatchObject({ patient: 'canary two' });
   });
 
-  it('waits for a statement that awaits its lock, for a prepared transaction, and for writers of a partition', async () => {
-    await visits().query('DROP TABLE visit');
-    await visits().query(
-      'CREATE TABLE visit (id int PRIMARY KEY, patient text, patient_bidx varchar(43)) PARTITION BY RANGE (id)',
-    );
-    await visits().query('CREATE TABLE visit_1 PARTITION OF visit FOR VALUES FROM (0) TO (100)');
-    const id = await emptiedKey();
-    const blocked = () => rejection(keysOf(dataSource).destroy(id, NOW));
-    const direct = await openTransaction(dataSource);
-    await direct.query('INSERT INTO visit_1 (id) VALUES (50)');
-    expect((await blocked()).message).toMatch(/1 transaction that writes/);
-    await direct.rollbackTransaction();
+  // MySQL finds them by a lock of the table, whose partitions nobody writes past it. Prepared transactions there are
+  // tried in mysql-sessions.
+  itOnPostgres(
+    'waits for a statement that awaits its lock, for a prepared transaction, and for writers of a partition',
+    async () => {
+      await visits().query('DROP TABLE visit');
+      await visits().query(
+        'CREATE TABLE visit (id int PRIMARY KEY, patient text, patient_bidx varchar(43)) PARTITION BY RANGE (id)',
+      );
+      await visits().query('CREATE TABLE visit_1 PARTITION OF visit FOR VALUES FROM (0) TO (100)');
+      const id = await emptiedKey();
+      const blocked = () => rejection(keysOf(dataSource).destroy(id, NOW));
+      const direct = await openTransaction(dataSource);
+      await direct.query('INSERT INTO visit_1 (id) VALUES (50)');
+      expect((await blocked()).message).toMatch(/1 transaction that writes/);
+      await direct.rollbackTransaction();
 
-    await direct.startTransaction();
-    await direct.query('LOCK TABLE visit IN SHARE MODE');
-    const waiting = visits().query('INSERT INTO visit (id) VALUES (51)');
-    await someoneAwaitsALock();
-    expect((await blocked()).message).toMatch(/1 transaction that writes/);
-    await direct.commitTransaction();
-    await waiting;
+      await direct.startTransaction();
+      await direct.query('LOCK TABLE visit IN SHARE MODE');
+      const waiting = visits().query('INSERT INTO visit (id) VALUES (51)');
+      await someoneAwaitsALock();
+      expect((await blocked()).message).toMatch(/1 transaction that writes/);
+      await direct.commitTransaction();
+      await waiting;
 
-    const [{ most } = { most: '0' }] = await dataSource.query<{ most: string }[]>(
-      "SELECT current_setting('max_prepared_transactions') AS most",
-    );
-    if (most !== '0') {
-      await direct.query('BEGIN');
-      await direct.query('INSERT INTO visit (id) VALUES (52)');
-      // Such names are common to all databases of the server.
-      const name = `in doubt ${randomUUID()}`;
-      await direct.query(`PREPARE TRANSACTION '${name}'`);
-      expect((await blocked()).message).toMatch(/1 transaction that writes .* the oldest since 20/);
-      await direct.query(`COMMIT PREPARED '${name}'`);
-    }
-    await direct.release();
+      const [{ most } = { most: '0' }] = await dataSource.query<{ most: string }[]>(
+        "SELECT current_setting('max_prepared_transactions') AS most",
+      );
+      if (most !== '0') {
+        await direct.query('BEGIN');
+        await direct.query('INSERT INTO visit (id) VALUES (52)');
+        // Such names are common to all databases of the server.
+        const name = `in doubt ${randomUUID()}`;
+        await direct.query(`PREPARE TRANSACTION '${name}'`);
+        expect((await blocked()).message).toMatch(
+          /1 transaction that writes .* the oldest since 20/,
+        );
+        await direct.query(`COMMIT PREPARED '${name}'`);
+      }
+      await direct.release();
 
-    await keysOf(dataSource).destroy(id, NOW);
-  });
+      await keysOf(dataSource).destroy(id, NOW);
+    },
+  );
 
   it('sees tokens that an open transaction has made with a replaced index root', async () => {
     const other = await opened();
@@ -232,8 +244,10 @@ describeDiagonal('Destroying a key', (kind) => {
     expect(refused).toMatchObject({ retryable: true });
     await runner.commitTransaction();
     await runner.release();
+    // In MySQL the transaction may hold the gap of the index that the new token of the other row falls into: the run
+    // leaves that row to the next one.
     expect((await rejection(keysOf(dataSource).destroy(previous.id, NOW))).message).toMatch(
-      /1 of Visit\.patient.*Reindex/,
+      isPostgres ? /1 of Visit\.patient.*Reindex/ : /[12] of Visit\.patient.*Reindex/,
     );
     await fieldEncryption(dataSource).reindex();
     await keysOf(dataSource).destroy(previous.id, NOW);
@@ -259,38 +273,42 @@ describeDiagonal('Destroying a key', (kind) => {
     expect(await visits().findOneByOrFail({ id: 2 })).toMatchObject({ patient: 'canary two' });
   });
 
-  it('names how many transactions there are also to a role that may not see whose they are', async () => {
-    const role = `reader_${String(process.pid)}_${String(Date.now())}`;
-    await dataSource.query(`CREATE ROLE ${role} LOGIN PASSWORD 'reader'`);
-    try {
-      await dataSource.query(`GRANT ALL ON ALL TABLES IN SCHEMA public TO ${role}`);
-      const url = new URL((database.dataSourceOptions as { url: string }).url);
-      Object.assign(url, { username: role, password: 'reader' });
-      const id = await emptiedKey();
-      const runner = await openTransaction(dataSource);
-      await runner.manager.insert(Visit, { id: 2, patient: 'canary two' });
-      const restricted = protect(
-        {
-          ...database,
-          dataSourceOptions: { ...database.dataSourceOptions, url: url.href } as never,
-        },
-        {},
-        { synchronize: false },
-      );
-      await restricted.initialize();
-      const refused = await rejection(keysOf(restricted).destroy(id, NOW));
-      await runner.rollbackTransaction();
-      await runner.release();
-      expect(refused.message).toMatch(
-        /1 transaction .* open, since when, this database role may not see/,
-      );
-      expect(await keysOf(restricted).destroy(id, NOW)).toMatchObject({ key: { id } });
-      await restricted.destroy();
-    } finally {
-      await dataSource.query(`DROP OWNED BY ${role}`);
-      await dataSource.query(`DROP ROLE ${role}`);
-    }
-  });
+  // MySQL shows to nobody since when they are open.
+  itOnPostgres(
+    'names how many transactions there are also to a role that may not see whose they are',
+    async () => {
+      const role = `reader_${String(process.pid)}_${String(Date.now())}`;
+      await dataSource.query(`CREATE ROLE ${role} LOGIN PASSWORD 'reader'`);
+      try {
+        await dataSource.query(`GRANT ALL ON ALL TABLES IN SCHEMA public TO ${role}`);
+        const url = new URL((database.dataSourceOptions as { url: string }).url);
+        Object.assign(url, { username: role, password: 'reader' });
+        const id = await emptiedKey();
+        const runner = await openTransaction(dataSource);
+        await runner.manager.insert(Visit, { id: 2, patient: 'canary two' });
+        const restricted = protect(
+          {
+            ...database,
+            dataSourceOptions: { ...database.dataSourceOptions, url: url.href } as never,
+          },
+          {},
+          { synchronize: false },
+        );
+        await restricted.initialize();
+        const refused = await rejection(keysOf(restricted).destroy(id, NOW));
+        await runner.rollbackTransaction();
+        await runner.release();
+        expect(refused.message).toMatch(
+          /1 transaction .* open, since when, this database role may not see/,
+        );
+        expect(await keysOf(restricted).destroy(id, NOW)).toMatchObject({ key: { id } });
+        await restricted.destroy();
+      } finally {
+        await dataSource.query(`DROP OWNED BY ${role}`);
+        await dataSource.query(`DROP ROLE ${role}`);
+      }
+    },
+  );
 });
 
 const UNTIL_REENCRYPTED = { '*': { retention: { kind: 'untilReencrypted' } } } as const;

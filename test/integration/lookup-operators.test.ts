@@ -131,6 +131,7 @@ describeEachDatabase('lookups with find operators', (database) => {
     },
   );
 
+  // No other database has ANY of a list.
   if (database.type === 'postgres') {
     it('finds by Any', async () => {
       expect(ids(await patients.findBy({ ssn: Any([one, two]) }))).toEqual([1, 2, 3, 4]);

@@ -16,6 +16,17 @@ class Account {
   @Encrypted({ length: 120, nullable: true }) @BlindIndex({ unique: true }) email?: string | null;
 }
 
+/** Texts of each length that a column has: MySQL cuts spaces off that are beyond it. */
+@Entity()
+class Note {
+  @PrimaryColumn() id!: number;
+  @Column() usual: string = '';
+  @Column({ type: 'varchar', length: 40 }) short: string = '';
+  @Column({ type: 'tinytext' }) tiny: string = '';
+  @Column({ type: 'text' }) middle: string = '';
+  @Encrypted({ bindTo: ['usual', 'short', 'tiny', 'middle'] }) body: string = 'canary';
+}
+
 const kinds = DATABASES.filter(({ dialect }) => dialect === 'mysql');
 
 describeDatabases(kinds, 'A row that a statement of MySQL takes for another', (kind) => {
@@ -117,5 +128,25 @@ describeDatabases(kinds, 'A row that a statement of MySQL takes for another', (k
     expect(refused).toMatchObject({ code: 'ERR_UNSUPPORTED_VALUE', property: 'state' });
     await accounts.insert({ ...row, state: 'open' });
     expect(await accounts.findOneByOrFail({ id: 5 })).toMatchObject({ reason: 'canary' });
+  });
+});
+
+describeDatabases(kinds, 'A text that values are bound to, on MySQL', (kind) => {
+  const opened = useEncryptedDatabase(kind, { entities: [Note] });
+
+  it.each([
+    ['usual', 255],
+    ['short', 40],
+    // In bytes, of which the first character takes two.
+    ['tiny', 254],
+    ['middle', 65_534],
+  ])('has no more spaces at its end than its column holds: %s', async (column, most) => {
+    const notes = opened.dataSource.getRepository(Note);
+    const full = 'é'.padEnd(most);
+    await notes.insert(notes.create({ id: 1, [column]: full }));
+    const longer = await rejection(notes.insert(notes.create({ id: 2, [column]: `${full} ` })));
+    expect(longer).toMatchObject({ code: 'ERR_UNSUPPORTED_VALUE', property: column });
+    expect(longer.message).toContain('holds exactly');
+    expect(await notes.find()).toMatchObject([{ id: 1, [column]: full, body: 'canary' }]);
   });
 });

@@ -181,7 +181,12 @@ describe.each(DRIVERS)('Columns by the driver $type', ({ kind, type }) => {
         ]),
       ),
     );
-    const migration = await migrationOf(expand(await open(samples, names)));
+    const written = await expand(await open(samples, names));
+    expect(written.text.match(/(?<=^Sample\.touched: drops )[^,]*/gim)).toEqual([
+      expect.stringMatching(/^DEFAULT current_timestamp/i),
+      expect.stringMatching(/^ON UPDATE current_timestamp/i),
+    ]);
+    const migration = compiledMigration(writtenFiles(written)[0]!);
     const dataSource = await open(samples, names, [migration]);
     const read = () => dataSource.getRepository('Sample').find({ order: { id: 'ASC' } });
     await dataSource.runMigrations();
@@ -283,12 +288,29 @@ describe.each(DRIVERS)('Columns by the driver $type', ({ kind, type }) => {
     expect(deaths).toBeGreaterThan(3);
   });
 
+  it('are emptied by synchronize, but not by the migration', async () => {
+    await plain.query('CREATE TABLE sample (id int PRIMARY KEY, note text)');
+    await plain.query(`INSERT INTO sample VALUES (1, 'Ada')`);
+    const note = { note: encryptedColumn({ type: 'string', nullable: true }) };
+    const migration = await migrationOf(expand(await open(entity(note), ['note'])));
+    const dataSource = await open(entity(note), ['note'], [migration]);
+    const read = () => dataSource.getRepository('Sample').find();
+    await dataSource.runMigrations();
+    await dataSource.synchronize();
+    expect(await read()).toEqual([{ id: 1, note: 'Ada' }]);
+    await dataSource.undoLastMigration();
+    await dataSource.synchronize();
+    expect(await read()).toEqual([{ id: 1, note: null }]);
+  });
+
   it('keep the index that a foreign key needs', async () => {
     await createCustomers();
     const dataSource = await open(entity(CUSTOMER), ENCRYPTED);
     const written = await expand(dataSource);
     expect(written.text).toContain('Sample.email: drops "of_shop" (UNIQUE KEY `of_shop`');
     expect(written.text).toContain('Sample.age: drops "adult" (CONSTRAINT `adult` CHECK');
+    expect(written.text).toMatch(/^Sample\.email: drops DEFAULT '?none'?, which/m);
+    expect(written.text.match(/drops DEFAULT/g)).toHaveLength(1);
     await dieBefore('up', compiledMigration(writtenFiles(written)[0]!), Infinity);
     const [table] = await state();
     expect(table).toContain('KEY `of` (`shop`)');

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { inspect } from 'node:util';
+import * as mysql2 from 'mysql2';
 import { createConnection } from 'mysql2/promise';
 import { Column, DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm';
 import {
@@ -35,6 +36,16 @@ describeDatabases(kinds, 'A session', (kind) => {
     );
     expect(refused).toBeInstanceOf(ConfigurationError);
     expect(refused.message).toMatch(/not utf8mb4.*charset/);
+  });
+
+  it('is refused of another package than mysql2', async () => {
+    const database = await cleanup.create(kind, { entities: [Patient], synchronize: true });
+    const driver = { ...mysql2, createPool: poolAsOfMysql };
+    const refused = await rejection(
+      protect(database, {}, { driver, connectorPackage: 'mysql' } as object).initialize(),
+    );
+    expect(refused).toMatchObject({ code: 'ERR_CONFIGURATION' });
+    expect(refused.message).toMatch(/another package than mysql2.*connectorPackage: 'mysql2'/);
   });
 
   describe('of a server of its own', () => {
@@ -142,6 +153,13 @@ describeDatabases(kinds, 'A session', (kind) => {
     );
   });
 
+  it('may not read what others have not committed, without encrypted columns either', async () => {
+    const database = await cleanup.create(kind);
+    const dataSource = await cleanup.add(protect(database)).initialize();
+    const refused = await rejection(dataSource.transaction('READ UNCOMMITTED', () => done()));
+    expect(refused.message).toMatch(/is refused for a DataSource with field encryption:/);
+  });
+
   describe('that fails', () => {
     let dataSource: DataSource;
     let told: string;
@@ -203,6 +221,13 @@ describeDatabases(kinds, 'A session', (kind) => {
     });
   });
 });
+
+/** A pool whose connections have no prepared statements, as those of the package `mysql`. */
+function poolAsOfMysql(options: mysql2.PoolOptions): mysql2.Pool {
+  const pool = mysql2.createPool(options);
+  pool.on('connection', (connection) => Object.assign(connection, { execute: undefined }));
+  return pool;
+}
 
 function done(): Promise<void> {
   return Promise.resolve();

@@ -6,6 +6,7 @@ import { DataKeySchema } from '../../src/typeorm/tables/data-key-table';
 import { DATABASES, describeDiagonal } from '../support/databases';
 import type { CommonOptions, TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect } from '../support/protected-database';
+import { StatementLog } from '../support/statement-log';
 import { quoted } from '../support/sql-of';
 
 @Entity()
@@ -22,6 +23,14 @@ const OWN = [
   'field_encryption_ranges',
   'field_encryption_runs',
 ];
+
+/** Keeps statements that failed. */
+class FailureLog extends StatementLog {
+  readonly failed: string[] = [];
+  override logQueryError(_error?: unknown, sql = ''): void {
+    this.failed.push(sql);
+  }
+}
 
 describeDiagonal("The library's own tables", (kind) => {
   const cleanup = new Cleanup();
@@ -97,6 +106,13 @@ describeDiagonal("The library's own tables", (kind) => {
     expect((await changes(other)).filter(namesOwn)).toEqual([]);
     await other.synchronize();
     expect(await changes(other)).toEqual([]);
+  });
+
+  it('are looked for in an empty database without a statement that fails', async () => {
+    const logger = new FailureLog();
+    const dataSource = await open({ migrations: [...fieldEncryptionMigrations], logger });
+    await dataSource.runMigrations();
+    expect(logger.failed).toEqual([]);
   });
 
   it('are made by what is generated where no migration of theirs is listed', async () => {

@@ -37,7 +37,6 @@ describeEachDatabase('Reading an encrypted entity', (database) => {
 
   const opened = useEncryptedDatabase(database, { entities: [Patient, Device], cache: true });
   const patients = (): Repository<Patient> => opened.dataSource.getRepository(Patient);
-  const postgres = database.type === 'postgres';
 
   async function ada(): Promise<Patient> {
     return patients().save(patients().create(ADA));
@@ -264,7 +263,8 @@ describeEachDatabase('Reading an encrypted entity', (database) => {
     });
   });
 
-  if (postgres) {
+  if (database.returning.length > 0) {
+    const updating = database.returning.includes('update') ? it : it.skip;
     describe('with RETURNING', () => {
       it('insert gives plaintext to the entity and ciphertext as raw', async () => {
         const values = patients().create({ ...ADA });
@@ -297,7 +297,7 @@ describeEachDatabase('Reading an encrypted entity', (database) => {
         expect(values).toMatchObject({ email: ADA.email, photo: ADA.photo });
       });
 
-      it('update gives plaintext to the entity', async () => {
+      updating('update gives plaintext to the entity', async () => {
         const entity = await ada();
         const result = await patients()
           .createQueryBuilder()
@@ -315,28 +315,31 @@ describeEachDatabase('Reading an encrypted entity', (database) => {
         expect(await patients().countBy({ email: 'canary.new@x.org' })).toBe(1);
       });
 
-      it('update of a row whose key is not in memory keeps ciphertext out of the entity', async () => {
-        const { id } = await ada();
-        await fieldEncryption(opened.dataSource).keys.rotate();
-        await opened.dataSource.destroy();
-        await opened.dataSource.initialize();
-        const entity = patients().create({ id });
-        await patients()
-          .createQueryBuilder()
-          .update()
-          .set({ ward: 'C' })
-          .whereEntity(entity)
-          .returning('*')
-          .execute();
-        expect(entity.ward).toBe('C');
-        expect([undefined, ADA.email]).toContain(entity.email);
-        expect(await patients().findOneByOrFail({ id })).toMatchObject({
-          ward: 'C',
-          email: ADA.email,
-        });
-      });
+      updating(
+        'update of a row whose key is not in memory keeps ciphertext out of the entity',
+        async () => {
+          const { id } = await ada();
+          await fieldEncryption(opened.dataSource).keys.rotate();
+          await opened.dataSource.destroy();
+          await opened.dataSource.initialize();
+          const entity = patients().create({ id });
+          await patients()
+            .createQueryBuilder()
+            .update()
+            .set({ ward: 'C' })
+            .whereEntity(entity)
+            .returning('*')
+            .execute();
+          expect(entity.ward).toBe('C');
+          expect([undefined, ADA.email]).toContain(entity.email);
+          expect(await patients().findOneByOrFail({ id })).toMatchObject({
+            ward: 'C',
+            email: ADA.email,
+          });
+        },
+      );
 
-      it('delete and soft delete give ciphertext as raw', async () => {
+      it('delete gives ciphertext as raw', async () => {
         await ada();
         const result = await patients().createQueryBuilder().delete().returning('*').execute();
         expect(result.raw).toHaveLength(1);

@@ -38,6 +38,7 @@ const POLICY = [
 ];
 const HIDDEN = { code: 'ERR_CONFIGURATION', entity: 'Member', retryable: false };
 
+/** No other database has row-level security. */
 const postgres = DATABASES.find(({ name }) => name === 'postgres')!;
 const describeOnPostgres = postgres.unavailable === undefined ? describe : describe.skip;
 

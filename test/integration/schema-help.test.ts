@@ -158,7 +158,9 @@ describeDiagonal('schema expand and schema contract', (kind) => {
     let dataSource = await open(encrypted(), legacy);
     const expanded = await expand(dataSource);
     expect(expanded.exitCode).toBe(0);
-    expect(expanded.text).toContain('Patient.age: drops');
+    expect(expanded.text).toMatch(/^Patient\.age: drops .*patient_age/m);
+    expect(expanded.text).toMatch(/^Patient\.age: drops DEFAULT '?30'?, .*in the application/m);
+    expect(expanded.text.match(/drops DEFAULT/g)).toHaveLength(1);
     const expansion = compiled(expanded);
     expect(expansion).toHaveLength(1);
 
@@ -173,7 +175,9 @@ describeDiagonal('schema expand and schema contract', (kind) => {
     expect(stored).toMatch(
       kind.dialect === 'mysql' ? /^2015-12-10 \d\d:34:56.789$/ : /^2015-12-10T12:34:56.789(000)?Z$/,
     );
-    expect(await expand(dataSource)).toMatchObject({ exitCode: 1, document: { files: [] } });
+    const again = await expand(dataSource);
+    expect(again).toMatchObject({ exitCode: 1, document: { files: [] } });
+    expect(again.text).toMatch(/^There is nothing to do.*\n.*changed, compile it first/);
     // There are rows in clear still.
     await keyTable(dataSource);
     expect(await contract(dataSource)).toMatchObject({ exitCode: 1, document: { files: [] } });
@@ -383,6 +387,7 @@ describeDiagonal('schema expand and schema contract', (kind) => {
     180_000,
   );
 
+  // What is PostgreSQL's alone; mysql-schema has what is MySQL's.
   if (!isPostgres) return;
 
   it('drops and brings back indexes that TypeORM does not see, and builds ours concurrently', async () => {

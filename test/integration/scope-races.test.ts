@@ -19,6 +19,7 @@ import { createProject } from '../support/project';
 import type { Project } from '../support/project';
 import { Cleanup, protect } from '../support/protected-database';
 import { lockWaits } from '../support/lock-waits';
+import { isEachMajor } from '../support/test-matrix';
 
 const PROCESSES = 20;
 const SCOPES = 1000;
@@ -67,9 +68,11 @@ async function main() {
 main().catch((error) => { console.error(error); process.exit(1); });
 `;
 
+/** About locks of the database, and long: one major will do, except where everything is tried. */
+const isTried = typeormMajor === 1 || isEachMajor;
+
 const severalConnections = DATABASES.filter(
-  ({ dialect, unavailable }) =>
-    dialect !== 'sqlite' && unavailable === undefined && typeormMajor === 1,
+  ({ dialect, unavailable }) => dialect !== 'sqlite' && unavailable === undefined && isTried,
 );
 const describeSeveral =
   severalConnections.length > 0 ? describe.each(severalConnections) : describe.skip.each(DATABASES);

@@ -1,5 +1,3 @@
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { Column, DataSource, Entity, PrimaryColumn } from 'typeorm';
 import {
   BlindIndex,
@@ -10,7 +8,8 @@ import {
   KeyScope,
   withFieldEncryption,
 } from '../../src';
-import { DATABASES } from '../support/databases';
+import { DATABASES, describeDatabases } from '../support/databases';
+import { readPage } from '../support/documentation';
 import { openEncrypted } from '../support/encrypted-database';
 import { DatabaseRole } from '../support/database-role';
 import { temporaryKms } from '../support/encrypted-database';
@@ -23,18 +22,20 @@ class Patient {
   @Encrypted({ nullable: true }) @BlindIndex({ scope: false }) login?: string | null;
 }
 
-/** The rights that the page on operations gives a role. */
-function grantsTo(role: string): string[] {
-  const page = readFileSync(join(__dirname, '../../docs/operations.md'), 'utf8');
-  return [...page.matchAll(/^(GRANT .*) TO (\w+);$/gm)]
+/** The rights that some text gives a role, in the form of PostgreSQL or of MySQL. */
+function grantsIn(text: string, role: string): string[] {
+  return [...text.matchAll(/^(GRANT .*) TO (\w+);$/gm)]
     .filter(([, , name]) => name === role)
     .map(([, grant]) => String(grant));
 }
 
-const postgres = DATABASES.find(({ name }) => name === 'postgres')!;
-const describeOnPostgres = postgres.unavailable === undefined ? describe : describe.skip;
+const OPERATIONS = readPage('docs/operations.md');
+const OF_SCOPES = OPERATIONS.slice(OPERATIONS.indexOf('\nWith [keys of scopes]'));
 
-describeOnPostgres('Roles with the rights of the documentation', () => {
+/** SQLite has no roles. */
+const KINDS = DATABASES.filter(({ dialect }) => dialect !== 'sqlite');
+
+describeDatabases(KINDS, 'Roles with the rights of the documentation', (kind) => {
   const kek = temporaryKms();
   const encryption = { kms: kek.kms, application: 'clinic' };
   const disposals: (() => unknown)[] = [];
@@ -43,6 +44,18 @@ describeOnPostgres('Roles with the rights of the documentation', () => {
     for (const each of disposals.splice(0).reverse()) await each();
   });
   afterAll(kek.dispose);
+
+  /** What the pages give a role: that on MySQL has its own words for all but keys of scopes. */
+  function grantsTo(role: string, owner: DataSource): string[] {
+    if (kind.dialect === 'postgres') return grantsIn(OPERATIONS, role);
+    const grants = grantsIn(readPage('docs/mysql.md'), role);
+    expect(grants).not.toEqual([]);
+    const database = String(owner.driver.database);
+    return [
+      ...grants.map((grant) => grant.replace('clinic.', `${database}.`)),
+      ...grantsIn(OF_SCOPES, role),
+    ];
+  }
 
   async function asRole(owner: DataSource, grants: readonly string[]): Promise<DataSource> {
     const role = await DatabaseRole.create(owner, grants);
@@ -54,13 +67,13 @@ describeOnPostgres('Roles with the rights of the documentation', () => {
 
   it('are told which table of the application an erasure has to update', async () => {
     const { dataSource: owner, dispose } = await openEncrypted(
-      postgres,
+      kind,
       { entities: [Patient] },
       encryption,
     );
     disposals.push(dispose);
     await owner.manager.insert(Patient, { id: 1, tenantId: 7, ssn: 'canary', login: 'l' });
-    const grants = grantsTo('operator').filter((grant) => !/\bpatient\b/.test(grant));
+    const grants = grantsTo('operator', owner).filter((grant) => !/\bpatient\b/.test(grant));
     const operator = await asRole(owner, [...grants, 'GRANT SELECT ON patient']);
     const { keys } = fieldEncryption(operator);
     const erasing = keys.shred({ scope: { tenant: 7 }, reason: 'request 7', graceMs: 0 });
@@ -73,13 +86,13 @@ describeOnPostgres('Roles with the rights of the documentation', () => {
 
   it('write for new scopes, move rows, and erase', async () => {
     const { dataSource: owner, dispose } = await openEncrypted(
-      postgres,
+      kind,
       { entities: [Patient] },
       encryption,
     );
     disposals.push(dispose);
     await fieldEncryption(owner).keys.rotate('branch');
-    const app = await asRole(owner, grantsTo('app'));
+    const app = await asRole(owner, grantsTo('app', owner));
     const values = { tenantId: 7, ssn: 'canary', login: 'canary' };
     await app.manager.insert(Patient, { id: 1, ...values });
     expect(await app.manager.findOneBy(Patient, { tenantId: 7, ssn: 'canary' })).toMatchObject({
@@ -87,10 +100,10 @@ describeOnPostgres('Roles with the rights of the documentation', () => {
     });
     await app.manager.update(Patient, { id: 1 }, { ssn: 'canary 2' });
 
-    const operator = fieldEncryption(await asRole(owner, grantsTo('operator')));
+    const operator = fieldEncryption(await asRole(owner, grantsTo('operator', owner)));
     const scope = { tenant: 7 };
     await operator.keys.rotateScope(scope);
-    const runner = fieldEncryption(await asRole(owner, grantsTo('runner')));
+    const runner = fieldEncryption(await asRole(owner, grantsTo('runner', owner)));
     expect(await runner.reencrypt()).toMatchObject({ changed: 1, failed: 0 });
     await expect(
       fieldEncryption(app).keys.shred({ scope, reason: 'r', graceMs: 0 }),
@@ -99,7 +112,7 @@ describeOnPostgres('Roles with the rights of the documentation', () => {
     await operator.keys.release({ scope, reason: 'case 1' });
     const erasure = await operator.keys.shred({ scope, reason: 'r', graceMs: 0 });
     expect(erasure).toMatchObject({ state: 'erased' });
-    const reader = await asRole(owner, grantsTo('app'));
+    const reader = await asRole(owner, grantsTo('app', owner));
     await expect(reader.manager.findOneBy(Patient, { id: 1 })).rejects.toBeInstanceOf(ErasedError);
   });
 });

@@ -70,7 +70,10 @@ describeDiagonal('What status counts as due', (kind) => {
   it('is the index column that the table lacks, and then the tokens of its rows', async () => {
     const indexed = await open(patient(INDEXED_SCAN));
     expect(await due(indexed)).toEqual([
-      ['schema expand', expect.stringMatching(/^patient has no column scan_bidx .*Patient\.scan/)],
+      [
+        'schema expand src/migrations/Expand',
+        expect.stringMatching(/^patient has no column scan_bidx .*Patient\.scan.* run it; status/),
+      ],
     ]);
     await indexed.synchronize();
 
@@ -91,14 +94,18 @@ describeDiagonal('What status counts as due', (kind) => {
 
   it('is cleartext, with the command that encrypts it, and not its missing token', async () => {
     await dataSource.query("UPDATE patient SET email = 'in clear', email_bidx = NULL WHERE id = 1");
-    const reason = '1 row of Patient.email hold cleartext: encrypt them';
+    const reason = '1 row of Patient.email holds cleartext: encrypt it';
     const command = 'data encrypt --entity Patient';
     expect(await due(dataSource)).toEqual([
-      [command, `${reason}, after you have named it in legacyPlaintext`],
+      [command, `${reason}, after you have named the property in legacyPlaintext`],
     ]);
 
     const legacy = await open(patient(), {}, { legacyPlaintext: ['Patient.email'] });
     expect(await due(legacy)).toEqual([[command, reason]]);
+    await dataSource.query("UPDATE patient SET email = 'in clear', email_bidx = NULL WHERE id = 2");
+    expect(await due(legacy)).toEqual([
+      [command, '2 rows of Patient.email hold cleartext: encrypt them'],
+    ]);
     await fieldEncryption(legacy).encrypt({ entities: ['Patient'] });
     expect(await due(legacy)).toEqual([]);
   });

@@ -116,6 +116,7 @@ describeDiagonal('Ways round the encryption', (kind) => {
       expect(error.message).toContain('MemberView');
     });
 
+    // No other database has rows as values.
     if (isPostgres) {
       it.each(['m.to_jsonb', 'to_jsonb(m)', 'm.unmapped'])(
         'is refused at initialize() where it may show a whole row: %s',

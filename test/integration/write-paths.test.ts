@@ -434,6 +434,7 @@ describeEachDatabase('A write to an encrypted entity', (database) => {
       expect(await plaintexts()).toEqual([ADA]);
     });
 
+    // TypeORM has such a condition there alone.
     if (database.type === 'postgres') {
       it('overwrites where an encrypted property has a value', async () => {
         await saved({ ...ADA, chart: 'A1', ward: 'old' });

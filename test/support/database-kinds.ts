@@ -30,6 +30,8 @@ export interface DatabaseKind {
   name: string;
   type: 'better-sqlite3' | 'sqlite' | 'postgres' | 'mariadb' | 'mysql';
   dialect: DialectName;
+  /** The statements that TypeORM can have return rows there. */
+  returning: readonly ('insert' | 'update' | 'delete')[];
   /** Why tests cannot run on it here; undefined when they can. */
   unavailable: string | undefined;
   /**
@@ -44,6 +46,7 @@ export const betterSqlite3: DatabaseKind = {
   name: 'better-sqlite3',
   type: 'better-sqlite3',
   dialect: 'sqlite',
+  returning: [],
   unavailable: undefined,
   create: (options) => createSqliteFile('better-sqlite3', options),
 };
@@ -53,6 +56,7 @@ export const sqlite3: DatabaseKind = {
   name: 'sqlite3',
   type: 'sqlite',
   dialect: 'sqlite',
+  returning: [],
   unavailable: undefined,
   create: (options) => createSqliteFile('sqlite', options),
 };
@@ -61,6 +65,7 @@ export const postgres: DatabaseKind = {
   name: 'postgres',
   type: 'postgres',
   dialect: 'postgres',
+  returning: ['insert', 'update', 'delete'],
   unavailable: whyUnavailable('FIELD_ENCRYPTION_TEST_PG'),
   create: createPostgresDatabase,
 };
@@ -70,6 +75,7 @@ export const mariadb: DatabaseKind = {
   name: 'mariadb',
   type: mysqlUrl().startsWith('mysql:') ? 'mysql' : 'mariadb',
   dialect: 'mysql',
+  returning: mysqlUrl().startsWith('mysql:') ? [] : ['insert', 'delete'],
   unavailable: whyUnavailable('FIELD_ENCRYPTION_TEST_MYSQL'),
   create: createMariadbDatabase,
 };

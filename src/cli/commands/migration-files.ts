@@ -135,6 +135,12 @@ export interface SchemaOptions extends MigrationStyle {
   readonly dryRun: boolean;
 }
 
+/** The usual reason is an entity that was changed and not compiled: the second line says so. */
+const NOTHING_TO_DO = [
+  'There is nothing to do: no migration was written.',
+  'If an entity has changed, compile it first: a data source in JavaScript loads what was compiled before.',
+];
+
 /** Writes the planned migrations, unless in a dry run. */
 export async function writePlan(
   plan: MigrationPlan,
@@ -148,7 +154,7 @@ export async function writePlan(
     text: [
       ...plan.notes,
       ...files.map((file) => describeFile(file, options)),
-      ...(files.length === 0 ? ['There is nothing to do: no migration was written.'] : []),
+      ...(files.length === 0 ? NOTHING_TO_DO : []),
       ...(files.length > 1
         ? ['Run them with --transaction each: the second is to have no part in the first one.']
         : []),

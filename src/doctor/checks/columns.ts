@@ -8,7 +8,7 @@ import type { StoredColumn } from '../../typeorm/dialect/database-catalog';
 import { catalogOf, dialectOf } from '../../typeorm/dialect/dialect-of';
 import { describeColumn } from '../../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn, IndexedColumn } from '../../typeorm/metadata/encrypted-column';
-import { finding } from '../finding';
+import { finding, SCHEMA_EXPAND } from '../finding';
 import type { DatabaseCheck, Finding } from '../finding';
 
 /** Checks that columns can hold what is written to them, and tell any two values apart. */
@@ -17,15 +17,17 @@ export const columns: DatabaseCheck = async (installation, runner) => {
   const found: Finding[] = [];
   for (const table of encryptedTables(installation)) {
     const catalog = catalogOf(runner);
-    const stored = new Map(
-      (await catalog.columns(runner, table.metadata)).map((column) => [column.name, column]),
-    );
-    if (stored.size === 0) {
+    const rights = await catalog.rights(runner, table.metadata);
+    if (rights === undefined) {
       found.push(tableMissing(table));
       continue;
     }
-    const rights = await catalog.rights(runner, table.metadata);
-    if (rights?.has('SELECT') !== true) found.push(tableUnreadable(table));
+    if (!rights.has('SELECT')) found.push(tableUnreadable(table));
+    const stored = new Map(
+      (await catalog.columns(runner, table.metadata)).map((column) => [column.name, column]),
+    );
+    // A role without any right on the table may not see what columns it has.
+    if (stored.size === 0) continue;
     for (const encrypted of table.columns) {
       found.push(...ciphertextColumn(encrypted, stored, suite));
       for (const indexed of encrypted.indexes)
@@ -103,7 +105,7 @@ function tableUnreadable({ metadata }: EncryptedTable): Finding {
 /** Of the columns that are missing, `schema expand` adds those of tokens only. */
 const ADD_COLUMN =
   'If none adds it, write one with migration:generate, and read it before it runs: it drops a column that was renamed or has another type, with the data.';
-const ADD_INDEX = 'If none adds it, write one with `field-encryption schema expand`.';
+const ADD_INDEX = `If none adds it, write one with \`field-encryption ${SCHEMA_EXPAND}\`.`;
 
 function columnMissing(
   encrypted: EncryptedColumn,
@@ -125,7 +127,7 @@ function wrongType(
   return finding(
     'COLUMN_TYPE',
     `${describeColumn(encrypted)}: the column ${name} is of type ${String(type)}, wanted is ${wanted.join(' or ')}.`,
-    'Write a migration with `field-encryption schema expand`.',
+    `Write a migration with \`field-encryption ${SCHEMA_EXPAND}\`.`,
   );
 }
 

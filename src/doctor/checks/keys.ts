@@ -1,6 +1,7 @@
 import type { QueryRunner } from 'typeorm';
 
 import { NoAnswerError, within } from '../../async/time-limit';
+import { isApproved } from '../../crypto/fips';
 import { FieldEncryptionError } from '../../errors';
 import { isDataKeyId, keyPrefix } from '../../format/data-key-id';
 import { describeFailure } from '../../health/ask-kms';
@@ -13,7 +14,7 @@ import { ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
 import { absentKeys, RESTORE_KEYS } from '../absent-keys';
 import type { AbsentKey } from '../absent-keys';
 import { encryptionState } from '../encryption-state';
-import { counted, finding } from '../finding';
+import { agreeing, counted, finding } from '../finding';
 import type { Check, DatabaseCheck, Finding } from '../finding';
 import { policyTasks } from '../operator-tasks';
 
@@ -32,6 +33,7 @@ export const keys: DatabaseCheck = async (installation, runner) => {
     ...absent.filter((key) => key.lost === undefined).map(neverMade),
     ...inactive(installation, records),
     ...records.filter(({ state }) => state === 'suspended').map(suspended),
+    ...(installation.options.profile === undefined ? [] : records.flatMap(notApproved)),
     ...records.filter(({ state }) => state !== 'destroyed').flatMap(orphaned(installation)),
     ...(await unusable(installation, records, runner)),
     ...(await lostBranches(installation, records, runner)),
@@ -129,7 +131,7 @@ async function lostBranches(
 function lostBranch(id: string, sealed: number): Finding {
   return finding(
     'KEY_LOST',
-    `${counted(sealed, 'key')} of scopes need branch key ${id}, which the key table does not hold: what they have encrypted cannot be read.`,
+    `${counted(sealed, 'key')} of scopes ${agreeing('need', sealed)} branch key ${id}, which the key table does not hold: what they have encrypted cannot be read.`,
     `${RESTORE_KEYS}. No backup of keys holds the branch of a scope with a KMS of its own.`,
   );
 }
@@ -170,6 +172,17 @@ function orphaned({ options }: Installation): (key: KeyRecord) => Finding[] {
             'Add the provider to otherKms, or run `field-encryption keys rewrap` where both are configured.',
           ),
         ];
+}
+
+function notApproved({ id, name, suite, state, version }: KeyRecord): Finding[] {
+  if (state === 'destroyed' || isApproved(suite)) return [];
+  return [
+    finding(
+      'FIPS_SUITE',
+      `Key "${name}" version ${String(version)} (${id}) is for ${suite}, outside of the FIPS module: it is only read with.`,
+      'Make a new version (`field-encryption keys rotate`), move the rows to it (`data reencrypt`), and destroy this one.',
+    ),
+  ];
 }
 
 function suspended({ id, name, version }: KeyRecord): Finding {

@@ -171,7 +171,7 @@ function limited(limits: readonly string[]): Finding {
   return finding(
     'RIGHTS_LIMITED',
     `The database role may not ${limits.join('; nor ')}.`,
-    'That is right for an application that only uses keys; operators need another role. See the roles in docs/operations.md.',
+    'That is right for a role that is not meant to. What applications, runs and operators need, docs/operations.md lists under Database roles.',
   );
 }
 

@@ -1,6 +1,6 @@
-import { createCipheriv, createHash, getFips } from 'node:crypto';
+import { getFips } from 'node:crypto';
 
-import { LocalKmsProvider } from '../../kms/local/local-kms-provider';
+import { ACTIVATE_FIPS, fipsProblem, isApproved } from '../../crypto/fips';
 import type { Installation } from '../../typeorm/installation/installation';
 import { finding } from '../finding';
 import type { Check, Finding } from '../finding';
@@ -11,7 +11,7 @@ import { ownManifest, isAtLeast } from './packages';
 export const runtime: Check = (installation) => [
   ...node(process.versions.node),
   backend(installation.backend),
-  ...fips(installation, getFips() === 1, refusesForeignAlgorithms()),
+  ...fips(installation, getFips() === 1, fipsProblem()),
 ];
 
 export function node(version: string): Finding[] {
@@ -44,29 +44,32 @@ export function backend({ absence }: Installation['backend']): Finding {
  * Checks the FIPS mode.
  *
  * @param on - whether the mode is set, which proves nothing.
- * @param refused - whether OpenSSL refused algorithms that FIPS 140 does not approve.
+ * @param problem - what the OpenSSL of this process does or refuses, and should not.
  */
-export function fips({ options }: Installation, on: boolean, refused: boolean): Finding[] {
-  if (on && !refused) {
+export function fips(
+  { options }: Installation,
+  on: boolean,
+  problem: string | undefined,
+): Finding[] {
+  if (problem === undefined) {
     return [
       finding(
-        'FIPS_NOT_ENFORCED',
-        'FIPS mode is set, and OpenSSL does not refuse MD5 and ChaCha20.',
-        'Check that the FIPS provider of OpenSSL is installed and activated for this process.',
+        'FIPS_ON',
+        'OpenSSL is in FIPS mode: it refuses MD5 and ChaCha20, and AES and HMAC work.',
       ),
+      ...notApproved(options),
     ];
   }
-  if (!refused) return [finding('FIPS_OFF', 'OpenSSL is not in FIPS mode: MD5 was not refused.')];
-  return [
-    finding('FIPS_ON', 'OpenSSL is in FIPS mode, as proved by MD5 and ChaCha20 being refused.'),
-    ...notApproved(options),
-  ];
+  if (!on && options.profile === undefined) {
+    return [finding('FIPS_OFF', `OpenSSL is not in FIPS mode: ${problem}.`)];
+  }
+  return [finding('FIPS_NOT_ENFORCED', `FIPS mode is set, and ${problem}.`, ACTIVATE_FIPS)];
 }
 
 function notApproved({ suite, kms }: Installation['options']): Finding[] {
   const used = [
-    ...(suite === 'xchacha20-poly1305' || suite === 'aes-256-gcm-siv' ? [`suite ${suite}`] : []),
-    ...(kms instanceof LocalKmsProvider && kms.hasPassphrase ? ['scrypt of a passphrase'] : []),
+    ...(isApproved(suite) ? [] : [`suite ${suite}`]),
+    ...(kms.unapproved === undefined ? [] : [kms.unapproved]),
   ];
   if (used.length === 0) return [];
   return [
@@ -76,20 +79,4 @@ function notApproved({ suite, kms }: Installation['options']): Finding[] {
       "Use suite: 'xaes-256-gcm', and a KMS or a key file instead of a passphrase.",
     ),
   ];
-}
-
-function refusesForeignAlgorithms(): boolean {
-  return [
-    () => createHash('md5').update('').digest(),
-    () => createCipheriv('chacha20', Buffer.alloc(32), Buffer.alloc(16)).final(),
-  ].every(isRefused);
-}
-
-function isRefused(operation: () => unknown): boolean {
-  try {
-    operation();
-    return false;
-  } catch {
-    return true;
-  }
 }

@@ -5,6 +5,7 @@ import { INDEX_ROOT_NAME } from '../record/key-record';
 import type { KeyPurpose } from '../record/key-record';
 import { NoActiveKeyError } from '../record/key-versions';
 import type { CreatedKey } from '../wrapping/key-wrapper';
+import { requireApproved } from '../wrapping/unwrapped-key';
 
 import { ActiveKeys } from './active-keys';
 import type { ActiveKey } from './active-keys';
@@ -41,7 +42,7 @@ export interface Confirmation {
   readonly databaseTime: number;
 }
 
-type Services = Pick<KeyServices<unknown>, 'policy' | 'clock' | 'exactClock' | 'emit'>;
+type Services = Pick<KeyServices<unknown>, 'profile' | 'policy' | 'clock' | 'exactClock' | 'emit'>;
 
 /** The keys in memory for new values and tokens, and the reasons why others are missing. Does no I/O. */
 export class CurrentKeys {
@@ -69,6 +70,7 @@ export class CurrentKeys {
   dataKey(name: string): DataKey {
     const held = this.#usable('data', name, this.#dataKeys);
     this.used?.addDataKey(held);
+    requireApproved(this.#services.profile, held.key);
     return held.key;
   }
 

@@ -4,6 +4,7 @@ import { FailedKeys, typedFailure } from '../cache/failed-keys';
 import type { UsedKeys } from '../cache/used-keys';
 import type { KeyServices } from '../key-services';
 import type { DataKey, IndexRoots } from '../key-source';
+import { requireApproved } from '../wrapping/unwrapped-key';
 
 import { scopeSlot } from '../record/scope';
 import type { Scope } from '../record/scope';
@@ -62,6 +63,7 @@ export class ScopeKeys<C> {
   dataKey(scope: Scope): DataKey {
     const held = this.#usable(this.#data, { scope, purpose: 'data' });
     this.#parts.used()?.addDataKey(held);
+    requireApproved(this.#parts.services.profile, held.key);
     return held.key;
   }
 

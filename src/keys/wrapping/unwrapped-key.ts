@@ -6,11 +6,17 @@ import { createAead, isCipherSuite } from '../../crypto/aead';
 import type { NonceMode } from '../../crypto/aead';
 import { ed25519Key } from '../../crypto/ed25519';
 import type { Ed25519Key } from '../../crypto/ed25519';
+import { isApproved } from '../../crypto/fips';
+import type { Profile } from '../../crypto/fips';
 import { deriveHmacKey } from '../../crypto/hmac';
 import { LABELS } from '../../crypto/labels';
 import { defaultNonces, nativeDataKey } from '../../crypto/native';
 import { lengthPrefixed } from '../../encoding/length-prefixed';
-import { UnauthenticatedKeyError, UnsupportedCipherSuiteError } from '../../errors';
+import {
+  ConfigurationError,
+  UnauthenticatedKeyError,
+  UnsupportedCipherSuiteError,
+} from '../../errors';
 import { keyHeader, keyPrefix } from '../../format/data-key-id';
 import type { DataKey, IndexRoot } from '../key-source';
 import { stateAuthenticator } from '../record/key-macs';
@@ -68,6 +74,20 @@ export function requireAuthenticated(record: KeyRecord, isAuthenticated: boolean
       `the key table and has the public key of kms "${kms}" could have made it. If it is yours, run: ` +
       `field-encryption keys adopt ${id}`,
     { keyId: id },
+  );
+}
+
+/**
+ * Refuses to protect anything with a key whose suite a profile does not allow.
+ *
+ * @throws {@link ConfigurationError}
+ */
+export function requireApproved(profile: Profile | undefined, key: DataKey): void {
+  if (profile === undefined || isApproved(key.suite)) return;
+  throw new ConfigurationError(
+    `key "${key.name}" version ${String(key.version)} is for ${key.suite}, and profile '${profile}' lets it only ` +
+      `decrypt. Run: field-encryption keys rotate ${key.scope === undefined ? key.name : '--all-scopes'}`,
+    { keyId: key.id },
   );
 }
 

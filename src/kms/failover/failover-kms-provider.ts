@@ -25,12 +25,14 @@ const rounds = retry(handleType(KmsUnavailableError), {
 /** A provider that wraps each key by several others, and unwraps it by the first one that is up. */
 export class FailoverKmsProvider implements KmsProvider {
   readonly name = 'failover';
+  readonly unapproved: string | undefined;
   readonly #members: readonly Member[];
   readonly #onEvent: (event: FailoverEvent) => void;
   readonly #partlyWrapped = new PartlyWrapped();
 
   constructor({ providers, onEvent, ...times }: ParsedOptions) {
     this.#onEvent = onEvent;
+    this.unapproved = providers.find(({ kms }) => kms.unapproved !== undefined)?.kms.unapproved;
     this.#members = providers.map(
       ({ label, kms }) =>
         new Member(label, kms, times, (type, provider) => {

@@ -45,8 +45,8 @@ export class LocalKmsProvider implements KmsProvider {
     this.#kek = kek;
   }
 
-  get hasPassphrase(): boolean {
-    return this.#kek.examine !== undefined;
+  get unapproved(): string | undefined {
+    return this.#kek.examine === undefined ? undefined : 'scrypt of a passphrase';
   }
 
   /**

@@ -103,6 +103,16 @@ export class ColumnChange {
     );
   }
 
+  /** What gives the column values, in SQL. */
+  get defaults(): string[] {
+    const { default: value, extra } = this.#live;
+    const onUpdate = /\bON UPDATE\b.*/i.exec(extra)?.[0];
+    return [
+      ...(value === null ? [] : [`DEFAULT ${value}`]),
+      ...(onUpdate === undefined ? [] : [onUpdate]),
+    ];
+  }
+
   /** The CHECK in the definition, which MariaDB has there: of JSON, or of the application. */
   get check(): string | undefined {
     return / (CHECK \(.*\))$/s.exec(this.#part.sql)?.[1];

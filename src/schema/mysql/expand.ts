@@ -82,6 +82,7 @@ async function changeOf(
 function guardUndoing(target: ExpandedTable, change: ColumnChange): void {
   const { check, encrypted } = change;
   if (check !== undefined) target.noteDropped(encrypted, encrypted.column.databaseName, check);
+  for (const definition of change.defaults) target.noteDefault(encrypted, definition);
   if (change.isConverted || change.isAltered) target.guardDown(encrypted);
 }
 

@@ -115,6 +115,7 @@ async function dropIndexes(target: ExpandedTable, encrypted: EncryptedColumn): P
 
 function dropDefault(target: ExpandedTable, live: CatalogColumn, encrypted: EncryptedColumn): void {
   if (live.default === null) return;
+  target.noteDefault(encrypted, `DEFAULT ${live.default}`);
   target.guardDown(encrypted);
   const name = nameOf(encrypted);
   const alter = `ALTER TABLE ${target.table.name} ALTER COLUMN ${name}`;
@@ -140,11 +141,7 @@ function convert(target: ExpandedTable, columns: readonly LiveColumn[]): void {
       alterType(encrypted, 'text', `convert_from(${nameOf(encrypted)}, 'UTF8')`),
     );
   const textToOld = changed.map(({ encrypted, live }) =>
-    alterType(
-      encrypted,
-      live.type,
-      isText(live) ? undefined : `${nameOf(encrypted)}::${live.type}`,
-    ),
+    alterType(encrypted, live.type, isText(live) ? undefined : oldForm(encrypted, live)),
   );
   target.script.step(
     alterTable(up),
@@ -186,6 +183,16 @@ function textForm(name: string, { type }: CatalogColumn): string {
   return form === undefined
     ? `${name}::text`
     : `CASE WHEN ${name} >= '0001-01-01' AND ${name} < 'infinity' THEN ${form} ELSE ${name}::text END`;
+}
+
+/** Returns SQL for the value that a text has in the old type. A timestamp leaves out the zone of the text. */
+function oldForm(encrypted: EncryptedColumn, { type }: CatalogColumn): string {
+  const name = nameOf(encrypted);
+  const value = `${name}::${type}`;
+  if (type !== 'date' || encrypted.policy.type !== 'date') return value;
+  // A day has no zone, and JavaScript reads it in UTC.
+  const day = `(${name}::timestamptz AT TIME ZONE 'UTC')::date`;
+  return `CASE WHEN ${name} ~ 'T.*(Z|[+-][0-9]{2}:[0-9]{2})$' THEN ${day} ELSE ${value} END`;
 }
 
 function isText({ category }: CatalogColumn): boolean {

@@ -90,6 +90,9 @@ async function changeColumns(
   await runner.changeColumns(live, changes);
   for (const { encrypted, oldColumn, newColumn } of changes) {
     target.guardDown(encrypted);
+    // As the database has it, it is SQL.
+    const value = oldColumn.default as string | undefined;
+    if (value !== undefined) target.noteDefault(encrypted, `DEFAULT ${value}`);
     if (oldColumn.type === 'datetime' && encrypted.policy.type === 'date')
       convertDates(target, encrypted);
     if (oldColumn.type === 'boolean') convertBooleans(target, encrypted);

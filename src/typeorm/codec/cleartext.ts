@@ -3,7 +3,7 @@ import type { ColumnMetadata } from 'typeorm/metadata/ColumnMetadata.js';
 import { KeyNotFoundError, UnsupportedValueError } from '../../errors';
 import type { FieldPolicy } from '../../field/field-policy';
 import { dialectOf } from '../dialect/dialect-of';
-import type { ValueRules, Zone } from '../dialect/value-rules';
+import type { Zone } from '../dialect/value-rules';
 
 import { withZone, zonedDate } from './zoned-date';
 
@@ -84,18 +84,13 @@ export function maybeCleartext({ entity, property }: FieldPolicy, error: unknown
   );
 }
 
-/** Formats a date as cleartext, which is in ISO 8601. */
+/** Formats a date as cleartext, in ISO 8601: in the zone of dates without one, whose columns keep the time alone. */
 export function dateCleartext({ column }: Pick<LegacyColumn, 'column'>, date: Date): string {
-  const { writesZone } = rulesOf(column);
-  const { time, offset } = zonedDate(date, writesZone ? zoneOf(column) : 'Z');
+  const { time, offset } = zonedDate(date, zoneOf(column));
   return `${time}${offset}`;
 }
 
 /** Returns the zone of cleartext dates without one. */
-export function zoneOf(column: ColumnMetadata): Zone {
-  return rulesOf(column).zone(column.entityMetadata.connection);
-}
-
-function rulesOf({ entityMetadata }: ColumnMetadata): ValueRules {
-  return dialectOf(entityMetadata.connection).values;
+export function zoneOf({ entityMetadata: { connection } }: ColumnMetadata): Zone {
+  return dialectOf(connection).values.zone(connection);
 }

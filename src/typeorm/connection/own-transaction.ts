@@ -116,7 +116,7 @@ export function busyWithTransaction(): KeyStateError {
 function lockedTooLong(cause: unknown): KeyStateError {
   return new KeyStateError(
     'Other transactions on the tables of keys and audit log do not end. Nothing was changed. Look for who ' +
-      'holds them open (PostgreSQL: pg_stat_activity and pg_blocking_pids()), and try again.',
+      'holds them open (PostgreSQL: pg_stat_activity and pg_blocking_pids(); MySQL: SHOW PROCESSLIST), and try again.',
     { retryable: true, cause },
   );
 }

@@ -3,7 +3,9 @@ import { QueryFailedError } from 'typeorm';
 import type { DataSource, QueryRunner } from 'typeorm';
 
 import { ConfigurationError } from '../../errors';
+import { RIGHTS } from '../dialect/database-catalog';
 import { dialectOf } from '../dialect/dialect-of';
+import { rightRemedy } from '../dialect/right-remedy';
 
 import { withConnection } from './lent-connection';
 import { databaseFailure } from './transient-conflict';
@@ -37,9 +39,8 @@ export function explainAccess(error: unknown): unknown {
   const failure = databaseFailure(error);
   if (failure === 'forbidden') {
     return new ConfigurationError(
-      'The database role has no permission on a table of this library; the cause names it. Grant it what ' +
-        'docs/operations.md lists: SELECT to read, and to change keys INSERT and UPDATE on the key table and ' +
-        'INSERT on that of the audit log.',
+      `The database role has no permission on a table of this library: ${(error as Error).message}. ` +
+        rightRemedy(missingGrant(error)),
       { cause: error },
     );
   }
@@ -51,6 +52,15 @@ export function explainAccess(error: unknown): unknown {
       '`field-encryption init`.',
     { cause: error },
   );
+}
+
+/** Returns the rights that a refused statement takes, as far as the database names the table in English. */
+function missingGrant(error: unknown): string | undefined {
+  if (!(error instanceof QueryFailedError)) return undefined;
+  const [, table] = /\btable '?([^\s']+)/.exec(error.message) ?? [];
+  const rights = RIGHTS.filter((right) => new RegExp(`\\b${right}\\b`).test(error.query));
+  if (table === undefined || rights.length === 0) return undefined;
+  return `GRANT ${rights.join(', ')} ON ${table} TO it`;
 }
 
 /** Removes the parameters from an error of a statement: among them are ids of scopes, who may be persons. */

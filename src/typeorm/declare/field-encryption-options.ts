@@ -21,6 +21,7 @@ import { checkedPolicy } from '../../approvals/approval-policy';
 import type { ApprovalPolicy, CheckedPolicy } from '../../approvals/approval-policy';
 import type { AuditOptions } from '../../audit/audit-entry';
 import type { CipherSuite, NonceMode } from '../../crypto/aead';
+import type { Profile } from '../../crypto/fips';
 import { ConfigurationError } from '../../errors';
 import type { PreviousFormat } from '../../import/previous-format';
 import type { KeyTableAnchor } from '../../keys/anchor/anchor-state';
@@ -41,6 +42,7 @@ import {
   PROPERTY_NAME,
   previousFormatProblem,
   signerProblem,
+  profileProblem,
 } from './option-problems';
 import { optionProblems } from './option-rules';
 import type { ScopeOptions } from './scope-options';
@@ -66,13 +68,18 @@ export interface FieldEncryptionOptions extends ScopeOptions {
   /** Cipher suite of data keys created from now on. Defaults to `'xaes-256-gcm'`. */
   suite?: CipherSuite;
   /**
+   * `'fips-140-3'`: nothing is protected by what FIPS 140-3 does not approve, and `initialize()` refuses to start
+   * where OpenSSL is not in FIPS mode. Values under other suites are read. See docs/assurance.md. Defaults to none.
+   */
+  profile?: Profile;
+  /**
    * How the nonces of values are made. `'random'` relies on the system's generator not to repeat itself,
    * which it may if a process goes on in several copies: a virtual machine's snapshot that is started more
    * than once, a checkpoint (CRIU), functions started from the image of an initialized one. `'hedged'`
    * derives each nonce from random bytes and the message, so that copies repeat only that of an identical
    * message. Without the native add-on, encrypting a value then takes about half as long again with AES, and
    * twice as long or more with XChaCha20. The stored form is the same for readers. Defaults to `'hedged'` if
-   * the add-on encrypts, and else to `'random'`.
+   * the add-on encrypts, and else, or with a `profile`, to `'random'`.
    */
   nonces?: NonceMode;
   /**
@@ -138,14 +145,17 @@ export interface FieldEncryptionOptions extends ScopeOptions {
    * is in force also where this is left out. Needs the audit log. Defaults to none.
    */
   approvals?: ApprovalPolicy;
-  /**
-   * Signs reports in place of a key of the key table, such as with an HSM. Other documents are signed with a key of the
-   * table in any case. Defaults to none.
-   */
+  /** Signs reports in place of a key of the key table, such as with an HSM. Defaults to none. */
   signer?: ReportSigner;
   /** Called for each event of the keys. Must not throw. */
   onEvent?: (event: KeyEvent) => void;
 }
+
+/** A list of properties (`'Entity.property'`). */
+const propertyNames: PropertyDecorator = (target, name) => {
+  const each = Matches(PROPERTY_NAME, { each: true });
+  for (const rule of [IsOptional(), IsArray(), ArrayUnique(), each]) rule(target, name);
+};
 
 class OptionRules {
   @IsDefined() kms?: unknown;
@@ -155,24 +165,13 @@ class OptionRules {
   @IsOptional() @IsArray() otherKms?: unknown;
   @IsOptional() @IsString() @Length(1, 128) application?: unknown;
   @IsOptional() @IsIn(['xaes-256-gcm', 'xchacha20-poly1305', 'aes-256-gcm-siv']) suite?: unknown;
+  @IsOptional() @IsIn(['fips-140-3']) profile?: unknown;
   @IsOptional() @IsIn(['random', 'hedged']) nonces?: unknown;
   @IsOptional() @IsBoolean() validate?: unknown;
   @IsOptional() @IsObject() keyCache?: unknown;
-  @IsOptional()
-  @IsArray()
-  @ArrayUnique()
-  @Matches(PROPERTY_NAME, { each: true })
-  legacyPlaintext?: unknown;
-  @IsOptional()
-  @IsArray()
-  @ArrayUnique()
-  @Matches(PROPERTY_NAME, { each: true })
-  legacyUnbound?: unknown;
-  @IsOptional()
-  @IsArray()
-  @ArrayUnique()
-  @Matches(PROPERTY_NAME, { each: true })
-  legacyScope?: unknown;
+  @propertyNames legacyPlaintext?: unknown;
+  @propertyNames legacyUnbound?: unknown;
+  @propertyNames legacyScope?: unknown;
   @IsOptional() @IsObject() previousFormats?: unknown;
   @IsOptional() onEvent?: unknown;
   @IsOptional() @IsObject() keyPolicies?: unknown;
@@ -223,6 +222,7 @@ export function checkedOptions(options: FieldEncryptionOptions): CheckedOptions 
     signerProblem(options),
     kmsProblem('kms', kms),
     ...[options.otherKms ?? []].flat().map((kms) => kmsProblem('otherKms', kms)),
+    profileProblem(options, [kms, ...[options.otherKms ?? []].flat()]),
     ...Object.entries(options.keyPolicies ?? {}).map(keyPolicyProblem),
     ...Object.entries(options.previousFormats ?? {}).map(previousFormatProblem),
     ...(['onEvent', 'now', 'keyScope'] as const).map((name) =>
@@ -233,7 +233,8 @@ export function checkedOptions(options: FieldEncryptionOptions): CheckedOptions 
     throw new ConfigurationError(`withFieldEncryption: ${problems}. See FieldEncryptionOptions.`);
   }
   const { application = DEFAULT_APPLICATION, suite = 'xaes-256-gcm' } = options;
-  const kmsOf = typeof options.kms === 'function' ? checkedKmsOf(options.kms) : undefined;
+  const kmsOf =
+    typeof options.kms === 'function' ? checkedKmsOf(options.kms, options.profile) : undefined;
   const approvals = options.approvals && checkedPolicy(options.approvals);
   return Object.freeze({ ...options, application, suite, kms, kmsOf, approvals });
 }

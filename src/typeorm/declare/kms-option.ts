@@ -1,7 +1,10 @@
+import type { Profile } from '../../crypto/fips';
 import { ConfigurationError } from '../../errors';
 import type { KmsOfScope } from '../../keys/scopes/scope-key-store';
 import { ofOwnKms } from '../../keys/wrapping/own-kms-refusals';
 import type { KmsProvider } from '../../kms/kms-provider';
+
+import { profileProblem } from './option-problems';
 
 const KMS_METHODS = ['wrapKey', 'unwrapKey', 'health'] as const;
 
@@ -15,9 +18,12 @@ export function kmsProblem(
 }
 
 /** Returns the function `kms` with typed errors: what it fails with for one scope concerns the rows of that alone. */
-export function checkedKmsOf(kmsOf: KmsOfScope): KmsOfScope {
+export function checkedKmsOf(kmsOf: KmsOfScope, profile: Profile | undefined): KmsOfScope {
   return (scope) => {
     const kms = provided(kmsOf, scope);
+    const refused = profileProblem({ profile }, [kms]);
+    if (refused !== undefined)
+      throw ofOwnKms(new ConfigurationError(`The option kms: ${refused}.`));
     if (kmsProblem('kms', kms) === undefined) return kms;
     throw ofOwnKms(
       new ConfigurationError(

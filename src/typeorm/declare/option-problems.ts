@@ -14,11 +14,14 @@ import { checkedPolicy } from '../../approvals/approval-policy';
 import type { ApprovalPolicy } from '../../approvals/approval-policy';
 import type { AuditOptions } from '../../audit/audit-entry';
 import { ED25519_PUBLIC_KEY_BYTES } from '../../crypto/ed25519';
+import { isApproved } from '../../crypto/fips';
+import type { Profile } from '../../crypto/fips';
 import type { PreviousFormat } from '../../import/previous-format';
 import type { KeyTableAnchor } from '../../keys/anchor/anchor-state';
 import { scheduleProblem } from '../../keys/policy/key-policy';
 import type { KeyPolicy } from '../../keys/policy/key-policy';
 import type { ReportSigner } from '../../keys/signing/report-signer';
+import type { KmsProvider } from '../../kms/kms-provider';
 
 import { optionProblems } from './option-rules';
 
@@ -42,6 +45,27 @@ export function auditProblem(audit: AuditOptions | false): string | undefined {
   if (!['undefined', 'function'].includes(typeof sink)) return 'audit.sink must be a function';
   const problem = optionProblems(AuditRules, audit);
   return problem === undefined ? undefined : `audit: ${problem}`;
+}
+
+/** Returns what the option `profile` refuses: of other options, and of providers. */
+export function profileProblem(
+  {
+    profile,
+    suite = 'xaes-256-gcm',
+    nonces,
+  }: { profile?: Profile | undefined; suite?: string; nonces?: string },
+  providers: readonly (Partial<KmsProvider> | undefined)[],
+): string | undefined {
+  const kms = providers.find((provider) => provider?.unapproved !== undefined);
+  const refused = [
+    ...(isApproved(suite) ? [] : [`suite ${suite}: leave it out`]),
+    // SP 800-38D, section 8.2.2, takes them from the generator as they are.
+    ...(nonces === 'hedged' ? ['hedged nonces: leave "nonces" out'] : []),
+    ...(kms
+      ? [`${String(kms.unapproved)} of kms "${String(kms.name)}": use a KMS, an HSM or a key file`]
+      : []),
+  ];
+  return profile && refused[0] && `profile '${profile}' refuses ${refused[0]}`;
 }
 
 /** Returns what is wrong with the option `anchor`. */

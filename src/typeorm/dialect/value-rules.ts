@@ -25,10 +25,10 @@ export interface ValueRules {
   maxParameters(dataSource: DataSource): Promise<number>;
   /** The zone of dates without one, as TypeORM writes and reads them: an offset from UTC, or local time. */
   zone(dataSource: DataSource): Zone;
-  /** Whether dates in clear are to be text of that zone: a column of dates has none, and takes only such text. */
-  readonly writesZone: boolean;
   /** The type of a column of ciphertexts: of `length` characters at most, or without a limit. */
   columnType(storage: Storage, length: number | undefined): ColumnType;
+  /** The most bytes that texts of a type have; spaces beyond them are cut off. Left out where no type has such a limit. */
+  readonly textBytes?: Readonly<Record<string, number>>;
   /**
    * The character set and collation under which texts are equal only if their bytes are; left out where a column
    * has such a one by default.

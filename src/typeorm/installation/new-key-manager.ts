@@ -26,14 +26,15 @@ export function newKeyManager({
   options,
   store,
 }: KeyManagerSources): KeyManager<QueryRunner> {
-  const { kms, otherKms, application, suite, nonces } = options;
+  const { kms, otherKms, application, suite, profile } = options;
   return new KeyManager<QueryRunner>({
     store,
     kms,
     otherKms,
     application,
     suite,
-    nonces,
+    profile,
+    nonces: profile === undefined ? options.nonces : 'random',
     cache: options.keyCache ?? {},
     onEvent: (event) => {
       const warning = warningOf(event);

@@ -104,15 +104,19 @@ function integers({ entityMetadata }: ColumnMetadata): Canonical {
   };
 }
 
-function texts({ length, enum: labels }: ColumnMetadata): Canonical {
-  // PostgreSQL cuts spaces off that are beyond the length.
+function texts(column: ColumnMetadata): Canonical {
+  const { connection } = column.entityMetadata;
+  // PostgreSQL and MySQL cut spaces off that are beyond the length, be it one that the driver gives.
+  const length = connection.driver.getColumnLength(column);
   const most = length === '' ? Infinity : Number(length);
+  const mostBytes = dialectOf(connection).values.textBytes?.[typeOf(column)] ?? Infinity;
   return (stored) => {
     // A number is not the text that it becomes: drivers of SQLite make '5' or '5.0' of 5.
     if (typeof stored !== 'string' || stored.length > most) return undefined;
     // MySQL takes labels in other letters, and stores its own.
-    if (labels?.includes(stored) === false) return undefined;
-    return isWellFormed(stored) ? utf8(stored) : undefined;
+    if (column.enum?.includes(stored) === false || !isWellFormed(stored)) return undefined;
+    const canonical = utf8(stored);
+    return canonical.length <= mostBytes ? canonical : undefined;
   };
 }
 

@@ -44,7 +44,7 @@ function requireCommittedReads({ connection }: QueryRunner, sql: string): void {
   if (!isInstalled(connection)) return;
   if (dialectOf(connection).transactions.uncommittedReads?.test(sql) !== true) return;
   throw new ConfigurationError(
-    'READ UNCOMMITTED is refused for a DataSource with encrypted columns: a key might be read that is rolled back ' +
+    'READ UNCOMMITTED is refused for a DataSource with field encryption: a key might be read that is rolled back ' +
       'later, and nothing written with it could be read again. Use READ COMMITTED or a higher isolation.',
   );
 }

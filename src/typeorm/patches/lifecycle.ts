@@ -1,6 +1,7 @@
 import type { DataSource } from 'typeorm';
 
 import { within } from '../../async/time-limit';
+import { requireFips } from '../../crypto/fips';
 import { hasNamedApplication } from '../declare/field-encryption-options';
 import type { Installation } from '../installation/installation';
 import { leaveToMigrations, leaveToSynchronize } from '../tables/own-tables';
@@ -42,6 +43,7 @@ function warnOfDefaultApplication({ columns, keys, options }: Installation): voi
 function prepareKeysAtStart(installation: Installation): void {
   const { dataSource } = installation;
   override(dataSource, 'initialize', (initialize) => async () => {
+    requireFips(installation.options.profile);
     await initialize();
     warnOfDefaultApplication(installation);
     await installation.prepareAtStart();

@@ -45,22 +45,26 @@ describe('The doctor on a KMS', () => {
 
 describe('The doctor on FIPS mode', () => {
   const { kms: passphraseKms } = { kms: localKms({ passphrase: 'a passphrase of some length' }) };
-  const codesOf = (on: boolean, refused: boolean, options: object = {}) =>
-    fips(
-      installation({ kms: kms(() => Promise.resolve({ ok: true })), ...options }),
-      on,
-      refused,
-    ).map(({ code }) => code);
+  const served = { suite: 'xaes-256-gcm', kms: kms(() => Promise.resolve({ ok: true })) } as const;
+  const codesOf = (on: boolean, problem: string | undefined, options: object = {}) =>
+    fips(installation({ ...served, ...options }), on, problem).map(({ code }) => code);
 
-  it('goes by what is refused, not by what is set', () => {
-    expect(codesOf(false, false)).toEqual(['FIPS_OFF']);
-    expect(codesOf(true, false)).toEqual(['FIPS_NOT_ENFORCED']);
-    expect(codesOf(true, true)).toEqual(['FIPS_ON']);
+  it('goes by what OpenSSL does and refuses, not by what is set', () => {
+    expect(codesOf(false, 'OpenSSL does not refuse MD5')).toEqual(['FIPS_OFF']);
+    expect(codesOf(true, 'OpenSSL does not refuse MD5')).toEqual(['FIPS_NOT_ENFORCED']);
+    expect(codesOf(true, 'OpenSSL refuses AES-256-GCM')).toEqual(['FIPS_NOT_ENFORCED']);
+    expect(codesOf(true, undefined)).toEqual(['FIPS_ON']);
+  });
+
+  it('takes a process that is not in the mode for an error where the profile asks for it', () => {
+    const profile = { profile: 'fips-140-3' };
+    expect(codesOf(false, 'OpenSSL does not refuse MD5', profile)).toEqual(['FIPS_NOT_ENFORCED']);
   });
 
   it('warns of algorithms that are not of the module', () => {
-    expect(codesOf(true, true, { suite: 'xchacha20-poly1305' })).toEqual(['FIPS_ON', 'FIPS_SUITE']);
-    expect(codesOf(true, true, { kms: passphraseKms })).toEqual(['FIPS_ON', 'FIPS_SUITE']);
+    for (const options of [{ suite: 'xchacha20-poly1305' }, { kms: passphraseKms }]) {
+      expect(codesOf(true, undefined, options)).toEqual(['FIPS_ON', 'FIPS_SUITE']);
+    }
   });
 });
 

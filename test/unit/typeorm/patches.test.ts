@@ -118,6 +118,7 @@ describe('the patches of TypeORM', () => {
   it.each([
     ['better-sqlite3', ['createQueryRunner']],
     ['postgres', ['obtainMasterConnection', 'obtainSlaveConnection']],
+    ['mariadb', ['obtainMasterConnection', 'obtainSlaveConnection']],
   ] as const)('are these in a DataSource and its driver for %s', (type, ofOneDriver) => {
     const dataSource = new DataSource({ type, database: ':memory:' });
     const objects = new Map<string, object>([

@@ -7,6 +7,7 @@ import type {
   StatementLog,
   StoredColumn,
 } from '../database-catalog';
+import { rightRemedy } from '../right-remedy';
 
 import { mysqlChecks } from './checks';
 import { mayRead, placeOf, rights } from './privileges';
@@ -58,8 +59,8 @@ async function tableExists(runner: QueryRunner, tablePath: string): Promise<bool
   const place = await placeOf(runner, tablePath);
   if (place !== 'hidden') return place === 'seen';
   throw new ConfigurationError(
-    `The database user has no permission on table ${tablePath}, which may be there. Grant it what ` +
-      'docs/mysql.md lists, or run this as a user who has it.',
+    `The database user has no permission on table ${tablePath}, which may be there. ` +
+      rightRemedy(`GRANT SELECT ON ${tablePath} TO it`),
   );
 }
 

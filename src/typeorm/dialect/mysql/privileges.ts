@@ -42,12 +42,17 @@ async function granted(runner: QueryRunner, tablePath: string): Promise<Granted[
   )) as Granted[];
 }
 
-/** Tells a table that is not there from one that the user has no rights on, which `information_schema` hides. */
+/**
+ * Tells a table that is not there from one that the user has no rights on, which `information_schema` hides. Where the
+ * user may read it, that answers; a statement that fails, and is logged as such, is left to other users.
+ */
 export async function placeOf(
   runner: QueryRunner,
   tablePath: string,
 ): Promise<'seen' | 'hidden' | 'missing'> {
   if (await runner.hasTable(tablePath)) return 'seen';
+  const privileges = await granted(runner, tablePath);
+  if (privileges.some(({ privilege }) => privilege === 'SELECT')) return 'missing';
   try {
     await runner.query(`SELECT 1 FROM ${quotedPath(tablePath)} LIMIT 0`);
     return 'seen';

@@ -67,7 +67,7 @@ const RULES: readonly Rule[] = [
 ];
 
 /**
- * Refuses a server, or settings of its sessions, under which values could be lost.
+ * Refuses a driver, a server, or settings of its sessions, under which values could be lost.
  *
  * @throws {@link ConfigurationError}
  */
@@ -75,8 +75,24 @@ export async function requireSettings(
   dataSource: DataSource,
   tables: readonly EntityMetadata[],
 ): Promise<void> {
+  await requirePackage(dataSource);
   await requireServer(dataSource);
   await requireTransactions(dataSource, tables);
+}
+
+/** TypeORM 0.3 takes the package `mysql` where both are installed, which does not count warnings. */
+async function requirePackage(dataSource: DataSource): Promise<void> {
+  const runner = dataSource.createQueryRunner();
+  try {
+    const connection = (await runner.connect()) as { readonly execute?: unknown };
+    if (typeof connection.execute === 'function') return;
+  } finally {
+    await runner.release();
+  }
+  throw new ConfigurationError(
+    'TypeORM has loaded another package than mysql2, whose connections have no prepared statements. ' +
+      "Install mysql2, and give the DataSource the option connectorPackage: 'mysql2'.",
+  );
 }
 
 /** Other engines lock no rows and roll nothing back. Asks for all tables at once, as this is part of the start. */

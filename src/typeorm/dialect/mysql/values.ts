@@ -19,11 +19,11 @@ export const mysqlValues: ValueRules = {
   // The driver puts them into the text: as many as in PostgreSQL keep it shorter than `max_allowed_packet`.
   maxParameters: () => Promise.resolve(65_535),
   zone,
-  writesZone: true,
   columnType: (storage, length) => {
     if (storage === 'binary') return 'longblob';
     return length === undefined || length > MAX_VARCHAR ? 'longtext' : 'varchar';
   },
+  textBytes: { tinytext: 255, text: 65_535, mediumtext: 16_777_215 },
   exactText: { charset: 'ascii', collation: 'ascii_bin' },
   exactCleartext: { charset: 'utf8mb4', collation: 'utf8mb4_bin' },
 };

@@ -4,6 +4,7 @@ import { ConfigurationError } from '../../../errors';
 import { RIGHTS } from '../database-catalog';
 import type { Right } from '../database-catalog';
 import { escapedTable } from '../escaped-table';
+import { rightRemedy } from '../right-remedy';
 
 import { quotedName } from './names';
 
@@ -38,7 +39,7 @@ export async function tableExists(runner: QueryRunner, tablePath: string): Promi
   }
   throw new ConfigurationError(
     `The database role "${table.role}" has no permission on table ${tablePath}, which is there. ` +
-      `Grant it what docs/operations.md lists, at least: GRANT SELECT ON ${tablePath} TO "${table.role}"`,
+      rightRemedy(`GRANT SELECT ON ${tablePath} TO "${table.role}"`),
   );
 }
 

@@ -8,7 +8,6 @@ export const postgresValues: ValueRules = {
   // Counted in 16 bits.
   maxParameters: () => Promise.resolve(65_535),
   zone: () => 'local',
-  writesZone: false,
   columnType: (storage, length) => {
     if (storage === 'binary') return 'bytea';
     return length === undefined ? 'text' : 'varchar';

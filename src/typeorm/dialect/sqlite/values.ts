@@ -14,7 +14,6 @@ export const sqliteValues: ValueRules = {
     return built === undefined ? DEFAULT_MAX_PARAMETERS : Number(built.option.split('=')[1]);
   },
   zone: () => 'Z',
-  writesZone: false,
   columnType: (storage, length) => {
     if (storage === 'binary') return 'blob';
     return length === undefined ? 'text' : 'varchar';
