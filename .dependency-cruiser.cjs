@@ -11,7 +11,7 @@ const mayImport = {
   kms: ['crypto', 'encoding'],
   telemetry: [],
   access: ['async', 'audit', 'telemetry', 'crypto', 'encoding'],
-  approvals: ['access', 'audit', 'encoding'],
+  approvals: ['access', 'audit', 'crypto', 'encoding'],
   keys: ['async', 'audit', 'telemetry', 'kms/kms-provider', 'crypto', 'format', 'encoding'],
   import: ['kms', 'crypto', 'encoding'],
   field: ['keys/key-source', 'format', 'crypto', 'encoding'],
@@ -58,8 +58,8 @@ const mayImport = {
     'crypto/native',
   ],
   evidence: [
-    ...['doctor', 'health', 'reencryption', 'typeorm', 'keys', 'audit', 'kms/kms-provider'],
-    ...['format', 'encoding', 'crypto/token-mac'],
+    ...['access', 'audit', 'crypto', 'doctor', 'encoding', 'format', 'health', 'keys'],
+    ...['kms/kms-provider', 'reencryption', 'typeorm'],
   ],
   opentelemetry: [
     'async',
@@ -77,6 +77,7 @@ const mayImport = {
   ],
   cli: [
     'field-encryption',
+    'evidence',
     'data-keys',
     'key-upkeep',
     'access-trail',
@@ -111,6 +112,7 @@ const rooms = {
     cache: ['anchor', 'wrapping', 'store', 'record', 'key-source', 'key-services'],
     lifecycle: ['audit', 'policy', 'wrapping', 'store', 'record', 'key-services'],
     backup: ['wrapping', 'store', 'record', 'key-services'],
+    signing: ['lifecycle', 'wrapping', 'store', 'record', 'key-services'],
     scopes: [
       'audit',
       'cache',

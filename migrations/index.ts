@@ -5,6 +5,7 @@ import { AddKeyEpochs1764000003000 } from './1764000003000-add-key-epochs';
 import { CreateScopeKeys1764000004000 } from './1764000004000-create-scope-keys';
 import { CreateAccessLog1764000006000 } from './1764000006000-create-access-log';
 import { CreateApprovals1764000007000 } from './1764000007000-create-approvals';
+import { CreateSigningKeys1764000008000 } from './1764000008000-create-signing-keys';
 
 /**
  * The migrations of the library's own tables, for a DataSource's `migrations`.
@@ -22,4 +23,5 @@ export const fieldEncryptionMigrations = [
   CreateScopeKeys1764000004000,
   CreateAccessLog1764000006000,
   CreateApprovals1764000007000,
+  CreateSigningKeys1764000008000,
 ];

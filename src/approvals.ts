@@ -2,7 +2,7 @@ import type { ApprovableOperation } from './approvals/approval-policy';
 import { isSamePolicy, policyValue } from './approvals/approval-policy';
 import { newRequest, requestIn, requireSigner, signersOf } from './approvals/approval-request';
 import type { ApprovalRow } from './approvals/approval-store';
-import type { CanonicalValue } from './approvals/canonical-json';
+import type { CanonicalValue } from './encoding/canonical-json';
 import { policyMark } from './approvals/stored-policies';
 import type { StoredPolicy } from './approvals/stored-policies';
 import { ApprovalRequiredError, ConfigurationError, UnsupportedValueError } from './errors';

@@ -46,7 +46,7 @@ export class AuditTrail {
 
   /**
    * Verifies that no entry was edited, removed, moved or added without the keys, and that the key table is
-   * as the log left it. Only `expectHead` shows that the end was not cut off.
+   * as the log left it. Only `expectHead`, or an anchor, shows that the end was not cut off.
    *
    * @throws {@link ConfigurationError} for a malformed `expectHead`; {@link KeyUnwrapError},
    * {@link KmsUnavailableError} when the key of the log does not unwrap
@@ -54,6 +54,6 @@ export class AuditTrail {
   async verify({ expectHead }: AuditVerifyOptions = {}): Promise<AuditReport> {
     const { hasScopes, keys } = this.#installation;
     if (hasScopes) await keys.scopeOperations.nameOwnBranches();
-    return this.#installation.audit.verify(expectHead);
+    return (await this.#installation.audit.verify({ head: expectHead })).report;
   }
 }

@@ -22,13 +22,13 @@ import type { KeyInfo } from './keys/record/key-info';
 import { drill } from './reencryption/coverage/drill';
 import type { DrillReport } from './reencryption/coverage/drill';
 import { encryptedRows, keyUses } from './reencryption/coverage/key-uses';
-import { ScopeKeys } from './scope-keys';
+import { SigningKeyOperations } from './signing-keys';
 import { defined } from './typeorm/declare/option-rules';
 import { withOwnTables } from './typeorm/connection/table-access';
 import type { Installation } from './typeorm/installation/installation';
 
 /** The data keys of a DataSource. */
-export class DataKeys extends ScopeKeys {
+export class DataKeys extends SigningKeyOperations {
   get #operations(): Installation['keys']['operations'] {
     return this.installation.keys.operations;
   }

@@ -9,9 +9,7 @@ import { countedRows, encryptionState } from './doctor/encryption-state';
 import type { EncryptionStatus } from './doctor/encryption-state';
 import type { Finding } from './doctor/finding';
 import { operatorTasks } from './doctor/operator-tasks';
-import { collectReport } from './evidence/collect-report';
-import type { ReportOptions } from './evidence/collect-report';
-import type { EvidenceReport } from './evidence/report';
+import { Evidence } from './evidence';
 import { healthProbe } from './health/health-probe';
 import type { HealthOptions, HealthReport } from './health/health-report';
 import type { RunOptions } from './reencryption/report/run-options';
@@ -30,8 +28,7 @@ import { onlyResult } from './value-results';
 import type { ValueResults } from './value-results';
 
 /** The handle to the encryption of a DataSource; see {@link fieldEncryption}. */
-export class FieldEncryption {
-  readonly #installation: Installation;
+export class FieldEncryption extends Evidence {
   readonly keys: DataKeys;
   readonly audit: AuditTrail;
   readonly accessLog: AccessTrail;
@@ -39,7 +36,7 @@ export class FieldEncryption {
 
   /** @internal */
   constructor(installation: Installation) {
-    this.#installation = installation;
+    super(installation);
     this.keys = new DataKeys(installation);
     this.audit = new AuditTrail(installation);
     this.accessLog = new AccessTrail(installation);
@@ -48,7 +45,7 @@ export class FieldEncryption {
 
   /** Prepares the keys, creating the first ones, or throws: for an application that should fail at start. */
   async ready(): Promise<void> {
-    await this.#installation.requireAll();
+    await this.installation.requireAll();
   }
 
   /**
@@ -56,7 +53,7 @@ export class FieldEncryption {
    * Only reads, needs SELECT rights, and does not throw: a failed examination is a finding, too.
    */
   doctor(): Promise<Finding[]> {
-    return examine(this.#installation);
+    return examine(this.installation);
   }
 
   /**
@@ -67,20 +64,7 @@ export class FieldEncryption {
    * @throws {@link ConfigurationError} for options that are not whole numbers from 0 on
    */
   health(options?: HealthOptions): Promise<HealthReport> {
-    return healthProbe(this.#installation).report(options);
-  }
-
-  /**
-   * Collects the evidence on columns, keys, logs and backups, with the SQL that yields each count, and applies
-   * rules to it. Rows, keys and logs are read in one transaction that only reads. Needs SELECT rights on all tables, and
-   * counts whole tables. Reads some values of each column, which count as reads.
-   *
-   * @throws {@link ConfigurationError} for wrong options, missing tables, and rows that a policy hides;
-   * {@link KmsUnavailableError} where no key of the audit log or the key table opens;
-   * {@link KeyStateError}, retryable, where the only connection of SQLite is in a transaction
-   */
-  report(options?: ReportOptions): Promise<EvidenceReport> {
-    return collectReport(this.#installation, options);
+    return healthProbe(this.installation).report(options);
   }
 
   /**
@@ -88,12 +72,12 @@ export class FieldEncryption {
    * where each scope has keys of its own) and those without a token in every blind index, and lists what is due.
    */
   async status(): Promise<EncryptionStatus> {
-    const keys = await this.#installation.keys.list();
-    const { columns, ...counted } = await countedRows(this.#installation, keys);
-    const state = await encryptionState(this.#installation);
+    const keys = await this.installation.keys.list();
+    const { columns, ...counted } = await countedRows(this.installation, keys);
+    const state = await encryptionState(this.installation);
     // Not enumerable: comparisons and copies of the list are about the columns.
     return Object.defineProperties(columns, {
-      backend: { value: this.#installation.backend.backend },
+      backend: { value: this.installation.backend.backend },
       indexes: { value: counted.indexes },
       scopes: { value: counted.scopes },
       due: { value: operatorTasks({ ...state, ...counted, columns }) },
@@ -105,27 +89,27 @@ export class FieldEncryption {
    * {@link RunOptions}. All runs can be interrupted, resumed and shared by several processes.
    */
   encrypt(options?: RunOptions): Promise<RunReport> {
-    return run(this.#installation, 'encrypt', options);
+    return run(this.installation, 'encrypt', options);
   }
 
   /** Moves every row to the active data key, its suite and the newest format, online. */
   reencrypt(options?: RunOptions): Promise<RunReport> {
-    return run(this.#installation, 'reencrypt', options);
+    return run(this.installation, 'reencrypt', options);
   }
 
   /** Writes the current tokens of every row, for new, changed or rotated blind indexes, online. */
   reindex(options?: RunOptions): Promise<RunReport> {
-    return run(this.#installation, 'reindex', options);
+    return run(this.installation, 'reindex', options);
   }
 
   /** Turns rows back into cleartext, in columns that `legacyPlaintext` names, and empties their blind indexes. */
   decrypt(options?: RunOptions): Promise<RunReport> {
-    return run(this.#installation, 'decrypt', options);
+    return run(this.installation, 'decrypt', options);
   }
 
   /** Reads every row and its tokens, and lists those that do not decrypt or match. Changes nothing. */
   verify(options?: RunOptions): Promise<RunReport> {
-    return run(this.#installation, 'verify', options);
+    return run(this.installation, 'verify', options);
   }
 
   /** Returns the token of an index, or the named one, to store with a value. See {@link FieldEncryption.tokens}. */
@@ -137,7 +121,7 @@ export class FieldEncryption {
     options?: ValueOptions,
   ): Promise<string> {
     const how = { indexName, creates: true, ...options };
-    return withIndex(this.#installation, { entity, property }, how, (index) => index.token(value));
+    return withIndex(this.installation, { entity, property }, how, (index) => index.token(value));
   }
 
   /**
@@ -152,7 +136,7 @@ export class FieldEncryption {
     options?: ValueOptions,
   ): Promise<string[]> {
     const how = { indexName, creates: false, ...options };
-    return withIndex(this.#installation, { entity, property }, how, (index) => index.tokens(value));
+    return withIndex(this.installation, { entity, property }, how, (index) => index.tokens(value));
   }
 
   /** Encrypts a value as the property would store it; `null` stays `null`. For hand-written SQL. */
@@ -183,8 +167,8 @@ export class FieldEncryption {
     options: ValuesOptions = {},
   ): Promise<ValueResults<string | Buffer | null>> {
     return encryptValues(
-      this.#installation,
-      encryptedProperty(this.#installation, entity, property),
+      this.installation,
+      encryptedProperty(this.installation, entity, property),
       values,
       options,
     );
@@ -198,8 +182,8 @@ export class FieldEncryption {
     options: ValuesOptions = {},
   ): Promise<ValueResults<unknown>> {
     return decryptValues(
-      this.#installation,
-      encryptedProperty(this.#installation, entity, property),
+      this.installation,
+      encryptedProperty(this.installation, entity, property),
       stored,
       options,
     );
@@ -212,7 +196,7 @@ export class FieldEncryption {
    * @throws {@link ConfigurationError} for a purpose that is not a text of 1 to 256 characters
    */
   value(purpose: string, options?: PurposeOptions): PurposeValues {
-    return new PurposeValues(this.#installation, purpose, options);
+    return new PurposeValues(this.installation, purpose, options);
   }
 
   /**
@@ -226,7 +210,7 @@ export class FieldEncryption {
     options: SortedOptions<T>,
     { manager }: ValueOptions = {},
   ): Promise<T[]> {
-    return sortedEntities(this.#installation, entity, options, manager);
+    return sortedEntities(this.installation, entity, options, manager);
   }
 }
 

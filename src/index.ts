@@ -9,6 +9,13 @@ export type { OperatorTask } from './doctor/operator-task';
 export type { Finding, FindingCode, FindingLevel } from './doctor/finding';
 export * from './errors';
 export { RateLimitedError } from './access/rate-limited-error';
+export { verifyEvidence } from './evidence/verify-evidence';
+export type {
+  EvidenceCheck,
+  EvidenceToVerify,
+  EvidenceVerification,
+} from './evidence/verify-evidence';
+export type { SignatureContext } from './evidence/document-signature';
 export { fieldEncryption } from './field-encryption';
 export type { Approvals, PolicyChange, RequestInfo } from './approvals';
 export type { ApprovableOperation, ApprovalPolicy, Approver } from './approvals/approval-policy';
@@ -38,6 +45,10 @@ export type { AuditReport, KeyDiscrepancy } from './keys/audit/audit-report';
 export type { UnprovenKey } from './keys/wrapping/row-proofs';
 export type { KeyEvent, KeyEventMessage } from './keys/record/key-event';
 export type { IndexRotation, IndexRotationOptions } from './keys/lifecycle/index-rotation';
+export type { PublicSigningKey } from './signing-keys';
+export type { ReportSigner } from './keys/signing/report-signer';
+export type { SigningKeyName } from './keys/signing/signing-keys';
+export type { TreeHead } from './audit/merkle-tree';
 export type { KeyInfo } from './keys/record/key-info';
 export type {
   MaintenanceFailure,
@@ -84,6 +95,7 @@ export { KeyScope, keyScopeColumn } from './typeorm/declare/key-scope';
 export type { KeyScopeOptions } from './typeorm/declare/key-scope';
 export type { ApprovalState } from './doctor/approval-state';
 export type { ReportOptions } from './evidence/collect-report';
+export type { EvidenceOptions, WrittenEvidence } from './evidence/write-evidence';
 export type * from './evidence/column-evidence';
 export type { Plain } from './evidence/plain';
 export type * from './evidence/report';

@@ -4,7 +4,7 @@ import type { Actor } from '../audit/actor';
 export type AccessLevel =
   /** See what there is: keys, status, the audit log. */
   | 0
-  /** Use keys: encrypt, decrypt, look up. */
+  /** Use keys: encrypt, decrypt, look up, sign. */
   | 1
   /** Manage them: rotate, rewrap, suspend, runs over rows. */
   | 2
@@ -26,6 +26,7 @@ export interface AccessOptions {
 /** The level that each operation takes. */
 export const LEVELS = {
   use: 1,
+  sign: 1,
   rotate: 2,
   rewrap: 2,
   suspend: 2,

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto';
 import type { ManagedOperation } from '../access/access-level';
 import { currentActor } from '../audit/actor';
 import type { AuditedMark, AuditEvent } from '../audit/audit-entry';
+import type { CanonicalValue } from '../encoding/canonical-json';
 import { ApprovalRequiredError } from '../errors';
 
 import { differences, isApprovable, isSamePolicy } from './approval-policy';
@@ -11,7 +12,6 @@ import type { CheckedPolicy } from './approval-policy';
 import { isRequestOf, newRequest, requestIn, signersOf, subjectId } from './approval-request';
 import type { ApprovalRequest, RequestedWork, Subject } from './approval-request';
 import type { ApprovalRow } from './approval-store';
-import type { CanonicalValue } from './canonical-json';
 import { markOf, requestMark, RequestUses } from './request-uses';
 import type { CarryingOut, UseParts } from './request-uses';
 import type { StoredPolicies, StoredPolicy } from './stored-policies';

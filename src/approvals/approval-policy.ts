@@ -1,13 +1,13 @@
 import { LEVELS } from '../access/access-level';
 import type { ControlledOperation } from '../access/access-level';
+import type { CanonicalValue } from '../encoding/canonical-json';
 
-import { canonicalJson, hasUnseen } from './canonical-json';
-import type { CanonicalValue } from './canonical-json';
+import { hasUnseen, shownJson } from './shown-json';
 import { readPublicKeyLine } from './ssh/ssh-public-key';
 
 /** The operations that are carried out at once, or change nothing: `suspend` and `revoke` must never wait. */
 const NEVER = [
-  ...(['use', 'suspend', 'revoke', 'maintain', 'drill', 'data verify'] as const),
+  ...(['use', 'sign', 'suspend', 'revoke', 'maintain', 'drill', 'data verify'] as const),
   ...(['approvals', 'approve'] as const),
 ] as const;
 
@@ -102,7 +102,7 @@ export function policyValue(policy: CheckedPolicy): {
 
 /** Whether two policies are the same. */
 export function isSamePolicy(a: CheckedPolicy, b: CheckedPolicy): boolean {
-  return canonicalJson(policyValue(a)) === canonicalJson(policyValue(b));
+  return shownJson(policyValue(a)) === shownJson(policyValue(b));
 }
 
 /** Names the options in which two policies differ. */
@@ -110,7 +110,7 @@ export function differences(stored: CheckedPolicy, configured: CheckedPolicy | u
   if (configured === undefined) return 'everything: it is left out';
   const [a, b] = [policyValue(stored), policyValue(configured)];
   const names = Object.keys(a) as (keyof ApprovalPolicy)[];
-  return names.filter((name) => canonicalJson(a[name]) !== canonicalJson(b[name])).join(', ');
+  return names.filter((name) => shownJson(a[name]) !== shownJson(b[name])).join(', ');
 }
 
 function checkedApprover({ id, key }: Approver): Approver {

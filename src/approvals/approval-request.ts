@@ -2,12 +2,12 @@ import { createHash, randomBytes } from 'node:crypto';
 
 import { LEVELS } from '../access/access-level';
 import type { ManagedOperation } from '../access/access-level';
+import type { CanonicalValue } from '../encoding/canonical-json';
 import { UnsupportedValueError } from '../errors';
 
 import type { CheckedPolicy } from './approval-policy';
 import type { ApprovalRow } from './approval-store';
-import { canonicalJson } from './canonical-json';
-import type { CanonicalValue } from './canonical-json';
+import { shownJson } from './shown-json';
 import { readSignature } from './ssh/ssh-signature';
 
 /** What is done, and to what. */
@@ -66,7 +66,7 @@ export function subjectId({
   target,
 }: RequestedWork): string {
   const work = { application, operation, parameters, policy, requester, target };
-  return digestOf(canonicalJson(work));
+  return digestOf(shownJson(work));
 }
 
 /** Reads the request in a row; undefined for one that this library did not write. */
@@ -133,7 +133,7 @@ export function requireSigner(armored: string, document: string, policy: Checked
 
 /** Returns the bytes that are signed: a line of canonical JSON, its line feed included. */
 function documentOf(request: ApprovalRequest): string {
-  return `${canonicalJson({ ...request })}\n`;
+  return `${shownJson({ ...request })}\n`;
 }
 
 function isIsoTime(text: string): boolean {

@@ -21,6 +21,7 @@ export type AuditOperation =
   | 'restore'
   | 'drill'
   | 'acceptEpoch'
+  | 'sign'
   | 'shred'
   | 'cancelShred'
   | 'hold'

@@ -1,6 +1,7 @@
 import { headOf, readHead } from './audit-entry';
 import type { AuditedKey, AuditEntry } from './audit-entry';
 import type { AuditSeal } from './audit-log';
+import type { LogTree } from './log-tree';
 
 /**
  * A fault of an entry:
@@ -10,8 +11,8 @@ import type { AuditSeal } from './audit-log';
  * - `unknownSeal`: the key that sealed it is not in the key table;
  * - `unopenedSeal`: the key that sealed it does not unwrap, or its row was edited;
  * - `unauthenticatedSeal`: the key that sealed it could have been made without the KMS;
- * - `truncated`: the log ends before it, and did not when the expected head was taken;
- * - `otherHead`: it is not the one that the expected head names.
+ * - `truncated`: the log ends before it, and did not when the expected head, or the anchored tree, was taken;
+ * - `otherHead`: it is not the one that the expected head names, or with it the tree is not the anchored one.
  */
 export type AuditProblem =
   | 'missing'
@@ -41,19 +42,25 @@ export interface LoggedKey extends AuditedKey {
   readonly epoch: number | null;
 }
 
+/** What learns of each entry that holds. */
+export interface LogObserver {
+  readonly tree?: LogTree | undefined;
+  readonly note?: ((entry: AuditEntry) => void) | undefined;
+}
+
 /** A verification of the chain from its first entry, which remembers the last state of each key. */
 export class AuditVerification {
   readonly #findSeal: FindSeal;
+  readonly #observer: LogObserver;
   readonly #expected: { readonly seq: number; readonly hash: string } | undefined;
-  readonly #note: ((entry: AuditEntry) => void) | undefined;
   readonly #keys = new Map<string, LoggedKey>();
   #last: AuditEntry | undefined;
   #broken: BrokenEntry | undefined;
 
-  /** @param note - receives each entry that holds. */
-  constructor(findSeal: FindSeal, expectHead?: string, note?: (entry: AuditEntry) => void) {
+  /** @param observer - takes the entries without a break; its tree has the earlier ones that the log must contain. */
+  constructor(findSeal: FindSeal, expectHead?: string, observer: LogObserver = {}) {
     this.#findSeal = findSeal;
-    this.#note = note;
+    this.#observer = observer;
     this.#expected = expectHead === undefined ? undefined : readHead(expectHead);
   }
 
@@ -73,10 +80,10 @@ export class AuditVerification {
 
   /** The first fault, once the last entry was followed. */
   get broken(): BrokenEntry | undefined {
-    if (this.#broken !== undefined || this.#expected === undefined) return this.#broken;
-    return this.#expected.seq > this.entries
+    if (this.#broken !== undefined) return this.#broken;
+    return (this.#expected?.seq ?? 0) > this.entries
       ? { seq: this.entries + 1, problem: 'truncated' }
-      : undefined;
+      : this.#observer.tree?.missing();
   }
 
   /** Verifies the next entries. Those after a broken one prove nothing and are ignored. */
@@ -86,7 +93,8 @@ export class AuditVerification {
       if (problem !== undefined) this.#broken = { seq: this.#seqOf(entry, problem), problem };
       if (this.#broken !== undefined) return;
       this.#last = entry;
-      this.#note?.(entry);
+      this.#observer.tree?.add(entry);
+      this.#observer.note?.(entry);
       const key = keyOf(entry);
       if (key !== undefined) this.#keys.set(key.id, key);
     }

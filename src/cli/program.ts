@@ -6,12 +6,18 @@ import { addApprovals } from './commands/approvals/approvals';
 import { addAccess } from './commands/logs/access';
 import { addAudit } from './commands/logs/audit';
 import { DRY_RUN } from './commands/common-options';
-import type { ChooseWork, CommandWork, DryRunOption } from './commands/common-options';
+import type {
+  ChooseOffline,
+  ChooseWork,
+  CommandWork,
+  DryRunOption,
+  OfflineWork,
+} from './commands/common-options';
 import { addCompletion } from './completion';
 import { addData } from './commands/data';
 import { init } from './commands/init';
 import { addKeys } from './commands/keys';
-import { addReport } from './commands/report';
+import { addReport } from './commands/evidence/report';
 import { addSchema } from './commands/schema';
 import { addStatus } from './commands/status';
 import { readConfiguration } from './load/configuration';
@@ -31,17 +37,30 @@ export interface ParsedCommand {
   readonly work: CommandWork;
 }
 
+/** One that takes no DataSource. */
+export interface OfflineCommand {
+  readonly offline: OfflineWork;
+}
+
 /**
  * Reads the command line, and the environment and the configuration for what it leaves out.
  *
  * @returns `undefined` if help, the version or a completion was asked for, which is shown then.
  * @throws {@link CommandError} for wrong usage
  */
-export async function parse(args: readonly string[]): Promise<ParsedCommand | undefined> {
+export async function parse(
+  args: readonly string[],
+): Promise<ParsedCommand | OfflineCommand | undefined> {
   let chosen: CommandWork | undefined;
-  const program = programFor((work) => {
-    chosen = work;
-  });
+  let offline: OfflineWork | undefined;
+  const program = programFor(
+    (work) => {
+      chosen = work;
+    },
+    (work) => {
+      offline = work;
+    },
+  );
   if (args.includes('--json')) program.configureOutput({ writeErr: () => undefined });
   let asked = program;
   for (const command of [program, ...program.commands]) {
@@ -56,11 +75,12 @@ export async function parse(args: readonly string[]): Promise<ParsedCommand | un
     if (error.exitCode === 0) return undefined;
     throw wrongUsage(error, asked);
   }
+  if (offline !== undefined) return { offline };
   if (chosen === undefined) return undefined;
   return { options: program.opts(), work: chosen };
 }
 
-function programFor(choose: ChooseWork): Command {
+function programFor(choose: ChooseWork, chooseOffline: ChooseOffline): Command {
   const program = new Command('field-encryption')
     .description(
       'Keys and re-encryption of a TypeORM DataSource that went through withFieldEncryption.',
@@ -91,10 +111,9 @@ function programFor(choose: ChooseWork): Command {
     .action(({ dryRun = false }: DryRunOption) => {
       choose((session) => init(session, { dryRun }));
     });
-  const groups = [
-    ...[addStatus, addReport, addKeys, addAudit, addAccess, addApprovals, addData, addSchema],
-  ];
+  const groups = [...[addStatus, addKeys, addAudit, addAccess, addApprovals, addData, addSchema]];
   for (const add of groups) add(program, choose);
+  addReport(program, choose, chooseOffline);
   addCompletion(program);
   return program;
 }

@@ -1,6 +1,7 @@
+import type { CommandWork } from './commands/common-options';
 import { withSession } from './load/session';
 import { parse } from './program';
-import type { ParsedCommand } from './program';
+import type { OfflineCommand, ParsedCommand } from './program';
 import { CommandError, EXIT_CODES } from './terminal/command-error';
 import type { ExitCode } from './terminal/command-error';
 import { errorReport, openOutput, withoutCredentials } from './terminal/output';
@@ -21,7 +22,16 @@ export async function run(args: readonly string[]): Promise<ExitCode> {
   }
 }
 
-async function execute({ options, work }: ParsedCommand, output: Output): Promise<ExitCode> {
+async function execute(command: ParsedCommand | OfflineCommand, output: Output): Promise<ExitCode> {
+  const result = 'offline' in command ? command.offline() : await executeConnected(command, output);
+  output.result(result);
+  return result.exitCode ?? EXIT_CODES.done;
+}
+
+async function executeConnected(
+  { options, work }: ParsedCommand,
+  output: Output,
+): ReturnType<CommandWork> {
   const { dataSource: path, verbose = false, requester } = options;
   if (path === undefined || path === '') {
     throw new CommandError(
@@ -31,9 +41,7 @@ async function execute({ options, work }: ParsedCommand, output: Output): Promis
         '"field-encryption": { "dataSource": "..." } in package.json, or field-encryption.config.js.',
     );
   }
-  const result = await withSession({ path, verbose, requester }, output, work);
-  output.result(result);
-  return result.exitCode ?? EXIT_CODES.done;
+  return withSession({ path, verbose, requester }, output, work);
 }
 
 function stackOf(error: unknown): string | undefined {

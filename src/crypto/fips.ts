@@ -1,7 +1,8 @@
-import { createCipheriv, createHash, createPrivateKey, sign } from 'node:crypto';
+import { createCipheriv, createHash } from 'node:crypto';
 
 import { ConfigurationError } from '../errors';
 
+import { ed25519Key } from './ed25519';
 import { openBytes, sealBytes } from './gcm';
 import { hkdfSha256, hmacKey, hmacSha256 } from './hmac';
 import { Xaes256Gcm } from './xaes-256-gcm';
@@ -11,12 +12,10 @@ export type Profile = 'fips-140-3';
 
 /** Whether a suite consists of what FIPS 140-3 approves, computed by OpenSSL. */
 export function isApproved(suite: string): boolean {
-  return suite === 'xaes-256-gcm' || suite === 'hmac-sha-256';
+  return ['xaes-256-gcm', 'hmac-sha-256', 'ed25519'].includes(suite);
 }
 
 const BYTES = Buffer.alloc(32, 1);
-/** Precedes the seed of a private key of Ed25519 (RFC 8410). */
-const PKCS8_ED25519 = Buffer.from('302e020100300506032b657004220420', 'hex');
 
 const UNAPPROVED = {
   MD5: () => createHash('md5').update(BYTES).digest(),
@@ -30,14 +29,13 @@ const APPROVED = {
   },
   'HMAC-SHA-256': () => hmacSha256(hmacKey(BYTES), BYTES),
   'HKDF-SHA-256': () => hkdfSha256({ key: BYTES, info: BYTES, bytes: 32 }),
-  Ed25519: () => {
-    const key = Buffer.concat([PKCS8_ED25519, BYTES]);
-    return sign(null, BYTES, createPrivateKey({ key, format: 'der', type: 'pkcs8' }));
-  },
+  Ed25519: () => ed25519Key(BYTES).sign(BYTES),
 };
 
 type ApprovedOperation = keyof typeof APPROVED;
 
+/** What signing takes besides. */
+export const FOR_SIGNATURES: readonly ApprovedOperation[] = ['Ed25519'];
 const FOR_VALUES: readonly ApprovedOperation[] = ['AES-256-GCM', 'HMAC-SHA-256', 'HKDF-SHA-256'];
 
 /** What makes up for a {@link fipsProblem}. */

@@ -43,6 +43,10 @@ export const LABELS = Object.freeze({
   accessEntry: 'typeorm-field-encryption/v1/access-entry',
   /** Begins the sealed message of the anchor of the key table. */
   keyAnchor: 'typeorm-field-encryption/v1/key-anchor',
+  /** Begins the statement with which a signing key and the next one vouch for each other. */
+  signingKeyChange: 'typeorm-field-encryption/v1/signing-key-change',
+  /** Begins what is signed of a document. */
+  document: 'typeorm-field-encryption/v1/document',
   /** Derives, from the key of an AEAD, the key of its hedged nonces. */
   nonce: 'typeorm-field-encryption/v1/nonce',
   /** Begins the associated data of a scope's key, sealed by its branch key. */

@@ -110,6 +110,10 @@ const SUITES: Readonly<Record<KeySuite, Parameters>> = {
     algorithm: 'HMAC-SHA-256',
     ...{ keyBits: 256, nonceBits: null, tagBits: 256 },
   },
+  ed25519: {
+    algorithm: 'Ed25519',
+    ...{ keyBits: 256, nonceBits: null, tagBits: 512 },
+  },
 };
 
 const UNKNOWN: Parameters = { algorithm: 'unknown', keyBits: 0, nonceBits: null, tagBits: 0 };

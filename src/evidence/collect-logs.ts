@@ -1,7 +1,8 @@
+import type { TreeHead } from '../audit/merkle-tree';
 import type { QueryRunner } from 'typeorm';
 
 import type { AuditEntry } from '../audit/audit-entry';
-import type { AuditReport } from '../keys/audit/audit-report';
+import type { VerifiedLog } from '../keys/audit/verify-log';
 import { catalogOf } from '../typeorm/dialect/dialect-of';
 import { escapedTable } from '../typeorm/dialect/escaped-table';
 import type { Installation } from '../typeorm/installation/installation';
@@ -83,12 +84,13 @@ function add<T>(list: T[], element: T): void {
 /** Describes the log by its verification, and the operations in it. */
 export function auditEvidence(
   { dataSource, options }: Installation,
-  report: AuditReport,
-  tally: AuditTally,
+  { report, consistency }: VerifiedLog,
+  { tally, earlier }: { readonly tally: AuditTally; readonly earlier: TreeHead | undefined },
 ): AuditEvidence {
   const table = escapedTable(dataSource, dataSource.getMetadata(AuditSchema));
   return {
     ...plain(report),
+    consistency: earlier === undefined ? null : { from: earlier.size, proof: consistency },
     kept: options.audit !== false,
     sql:
       `SELECT actor, operation, outcome, COUNT(*) AS total, MAX(time) AS newest FROM ${table} ` +

@@ -2,8 +2,10 @@ import { IsArray, IsInt, IsOptional, Max, Min } from 'class-validator';
 import type { QueryRunner } from 'typeorm';
 
 import { countedRows, encryptionState } from '../doctor/encryption-state';
+import type { EncryptionState } from '../doctor/encryption-state';
 import { operatorTasks } from '../doctor/operator-tasks';
 import { ConfigurationError } from '../errors';
+import type { Expectation } from '../keys/audit/verify-log';
 import type { KeyInfo } from '../keys/record/key-info';
 import { inSnapshot } from '../typeorm/connection/own-transaction';
 import { requireOptions } from '../typeorm/declare/option-rules';
@@ -23,6 +25,7 @@ import {
 import { accessEvidence, auditEvidence, AuditTally } from './collect-logs';
 import { readSample, sampleEvidence } from './collect-samples';
 import { unmappedEvidence } from './collect-unmapped';
+import { earlierTree, requireContinuation } from './earlier-note';
 import { notChecked } from './not-checked';
 import { plain } from './plain';
 import type { DatabaseEvidence, EvidenceReport } from './report';
@@ -35,11 +38,14 @@ export interface ReportOptions {
   readonly rules?: readonly Rule[];
   /** The most values to read of each encrypted column, up to 1,000. Defaults to 20. */
   readonly samples?: number;
+  /** An earlier `report.note`, from whose log that of today must go on. */
+  readonly since?: string | Uint8Array;
 }
 
 class ReportRules {
   @IsOptional() @IsArray() rules?: unknown;
   @IsOptional() @IsInt() @Min(0) @Max(1000) samples?: unknown;
+  @IsOptional() since?: unknown;
 }
 
 /** See {@link FieldEncryption.report}. */
@@ -48,17 +54,17 @@ export async function collectReport(
   options: ReportOptions = {},
 ): Promise<EvidenceReport> {
   requireOptions('report', ReportRules, options);
-  const { rules = [], samples = 20 } = options;
-  const { hasScopes, keys, store } = installation;
-  const state = await encryptionState(installation);
-  if (state.missingTables.length > 0) throw tablesMissing(state.missingTables);
-  if (hasScopes) await keys.scopeOperations.nameOwnBranches();
-  const time = installation.options.now?.() ?? (await store.now());
+  const { rules = [], samples = 20, since } = options;
+  const state = await stateToReport(installation);
+  const time = installation.options.now?.() ?? (await installation.store.now());
   const providers = await providerEvidence(installation, time);
+  const earlier = earlierTree(installation.options, since);
+  const expected = await installation.audit.expectation({ tree: earlier });
   const read = await inSnapshot(installation.dataSource, (runner) =>
-    readAll(installation, runner, samples),
+    readAll(installation, runner, { samples, expected }),
   );
   const audit = await installation.audit.judge(read.followed);
+  if (earlier !== undefined) requireContinuation(audit.report);
   const columns = await withSamples(installation, read);
   const report = {
     ...{ version: 1, application: installation.options.application, time: time.toISOString() },
@@ -74,7 +80,7 @@ export async function collectReport(
     policies: policyEvidence(installation, read.keys),
     due: plain(operatorTasks({ ...state, ...read.counted })),
     approvals: plain(state.approvals),
-    audit: auditEvidence(installation, audit, read.tally),
+    audit: auditEvidence(installation, audit, { tally: read.tally, earlier }),
     backups: read.tally.backups,
     drills: read.tally.drills,
     ...{ notChecked: [], rules: [], violations: [] },
@@ -83,10 +89,21 @@ export async function collectReport(
   return judged({ ...report, notChecked: open }, rules);
 }
 
+async function stateToReport(installation: Installation): Promise<EncryptionState> {
+  const state = await encryptionState(installation);
+  if (state.missingTables.length > 0) throw tablesMissing(state.missingTables);
+  if (installation.hasScopes) await installation.keys.scopeOperations.nameOwnBranches();
+  return state;
+}
+
 type Read = Awaited<ReturnType<typeof readAll>>;
 
 /** Reads all that is to be of one time. */
-async function readAll(installation: Installation, runner: QueryRunner, samples: number) {
+async function readAll(
+  installation: Installation,
+  runner: QueryRunner,
+  { samples, expected }: { readonly samples: number; readonly expected: Expectation },
+) {
   const keys = await keysOfAll(installation, runner);
   const tally = new AuditTally(keys.map(({ id }) => id));
   const counted = await countedRows(installation, keysOfRows(keys), runner);
@@ -105,7 +122,7 @@ async function readAll(installation: Installation, runner: QueryRunner, samples:
     columns: await columnEvidence(installation, runner, { ...counted, keys }),
     keks: await kekEvidence(installation, runner),
     access: await accessEvidence(installation, runner),
-    followed: await installation.audit.follow({ connection: runner, note: tally.note }),
+    followed: await installation.audit.follow(expected, { connection: runner, note: tally.note }),
     scopesSql: installation.hasScopes ? scopeCounts(runner).getSql() : null,
   };
 }

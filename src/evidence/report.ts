@@ -138,6 +138,8 @@ export interface PolicyEvidence {
 export interface AuditEvidence extends Plain<AuditReport> {
   /** Whether operations are recorded. */
   readonly kept: boolean;
+  /** The proof that the tree contains that of an earlier note, in base64; `null` without one. */
+  readonly consistency: { readonly from: number; readonly proof: readonly string[] } | null;
   readonly sql: string;
   /** At most 1,000, the others counted together as the actor `null`. */
   readonly operations: readonly {

@@ -22,6 +22,7 @@ import type { Scope } from './record/scope';
 import { KeysOfScopes } from './scopes/keys-of-scopes';
 import type { ScopeOptions } from './scopes/scope-key-store';
 import { ScopeOperations } from './scopes/scope-operations';
+import { SigningKeys } from './signing/signing-keys';
 
 /**
  * The data keys and the index root of one application and database: fetched, unwrapped and created
@@ -71,6 +72,11 @@ export class KeyManager<C = unknown> implements KeySource {
     return new ScopeOperations(this.#services, this.scopes);
   }
 
+  /** The keys that sign. */
+  get signing(): SigningKeys<C> {
+    return new SigningKeys(this.#services);
+  }
+
   /** See `KeyOperations.maintain`; for keys of scopes of these kinds, too. */
   async maintain(
     options: ApprovedMaintenance,
@@ -110,8 +116,7 @@ export class KeyManager<C = unknown> implements KeySource {
    * Makes the active keys of these names, and with `index` the index root, usable synchronously.
    * Creates the first version of a name that has none.
    *
-   * Without a key table it still resolves, so that a DataSource can be initialized to create
-   * the table; `activeKey` then says what is missing.
+   * Without a key table it still resolves, so that it can be created; `activeKey` then says what is missing.
    *
    * @param connection - the caller's, if it holds one: reads go through it, and the wait for the KMS is brief.
    * @param options - `insists` retries even right after a failure, which is otherwise remembered for a second.
@@ -138,11 +143,8 @@ export class KeyManager<C = unknown> implements KeySource {
   }
 
   /**
-   * Fetches and unwraps the keys of these ciphertext prefixes that are not in memory, with one call
-   * to the store for all of them.
-   *
-   * A key that fails does not reject it: `keyByPrefix` throws the reason for that key, and the others can
-   * be used.
+   * Fetches and unwraps the keys of these ciphertext prefixes that are not in memory, with one call to the store.
+   * A key that fails does not reject it: `keyByPrefix` throws the reason for that one.
    *
    * @throws (by rejection) what the database threw
    */
@@ -151,8 +153,8 @@ export class KeyManager<C = unknown> implements KeySource {
   }
 
   /**
-   * Returns the prefixes that `load` would fetch: those not in memory, or past their maximum age, which
-   * did not fail a moment ago. Starts a background refresh of those that are due for one.
+   * Returns the prefixes that `load` would fetch: those not in memory, or past their maximum age, which did not fail a
+   * moment ago. Refreshes those that are due in the background.
    */
   missing(prefixes: Iterable<string>): string[] {
     return (this.#scopes?.ring ?? this.#ring).missing(prefixes);
@@ -202,11 +204,7 @@ export class KeyManager<C = unknown> implements KeySource {
     return keyInfo(created.record, policies);
   }
 
-  /**
-   * Lists every key of a purpose, data keys by default, by name and version.
-   *
-   * @throws {@link ConfigurationError} without a key table
-   */
+  /** Lists the keys of a purpose, data keys by default. Throws {@link ConfigurationError} without a key table. */
   async list(purpose?: KeyInfo['purpose'], connection?: C): Promise<KeyInfo[]> {
     await this.#services.table.require(connection);
     const { policies, store, uses } = this.#services;

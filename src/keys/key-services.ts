@@ -16,6 +16,7 @@ import { KeyLifecycle } from './lifecycle/key-lifecycle';
 import { KeyRetirement } from './lifecycle/key-retirement';
 import type { KeyPolicies } from './policy/key-policy';
 import type { KeyEventListener } from './record/key-event';
+import type { SigningKeyStore } from './signing/signing-key-store';
 import type { KeyStore } from './store/key-store';
 import { KeyUses } from './store/key-uses';
 import { TimelyKeyStore, WatchedKeyStore } from './store/watched-key-store';
@@ -49,6 +50,8 @@ export interface KeyManagerOptions<C> {
   readonly anchor?: KeyTableAnchor | undefined;
   /** What the keys belong to, for messages to the channels. Defaults to nothing that is known. */
   readonly source?: object | undefined;
+  /** The public halves of signing keys. Defaults to none: nothing can be signed then. */
+  readonly signing?: SigningKeyStore<C> | undefined;
   /** The keys of scopes. Defaults to none. */
   readonly scopes?: ScopeOptions<C> | undefined;
   /**
@@ -73,6 +76,7 @@ export interface KeyServices<C> {
   readonly audit: KeyAudit<C> | undefined;
   readonly wrapper: KeyWrapper;
   readonly uses: KeyUses<C>;
+  readonly signing: SigningKeyStore<C> | undefined;
   readonly lifecycle: KeyLifecycle<C>;
   readonly retirement: KeyRetirement<C>;
   readonly policies: KeyPolicies;
@@ -113,6 +117,7 @@ export function keyServices<C>(options: KeyManagerOptions<C>): KeyServices<C> {
   return {
     ...common,
     ...{ audit, store, uses, loading, exactClock, lifetime: new Lifetime() },
+    signing: options.signing,
     lifecycle: new KeyLifecycle({ store, wrapper, audit, suite, policies, emit }),
     retirement: new KeyRetirement(store, wrapper),
     table: new KeyTable(store, audit?.anchor),

@@ -10,7 +10,7 @@ export interface KeyBinding {
   /** Name of the data key, such as `default`. */
   readonly keyName: string;
   /** What the key is for: field ciphertexts, blind-index tokens, or the seal of the audit log. */
-  readonly purpose: 'data' | 'index' | 'audit';
+  readonly purpose: 'data' | 'index' | 'audit' | 'signing';
 }
 
 /** A wrapped data key, for storage. */

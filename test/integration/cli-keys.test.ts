@@ -102,6 +102,29 @@ describeDiagonal('field-encryption keys', (kind) => {
     return (JSON.parse(stdout) as { due: unknown }).due;
   }
 
+  it('prints public keys, and rotates keys that sign', async () => {
+    expect((await run('public')).stdout).toContain('Nothing was signed');
+    expect(await json('rotate', '--signing', 'documents')).toMatchObject({
+      key: { name: 'documents', purpose: 'signing', suite: 'ed25519', version: 1 },
+      isVouchedFor: false,
+    });
+    expect(await json('rotate', '--signing', 'documents', '--dry-run')).toMatchObject({
+      previous: { version: 1 },
+    });
+    expect((await run('rotate', '--signing', 'documents')).stdout).toContain('vouches for it');
+    const { keys } = await json('public', '--name', 'documents');
+    const ids = keys.map((key: { id: string }) => key.id);
+    expect((await run('revoke', ids[1], '--yes')).stdout).toContain(
+      'keys rotate --signing documents',
+    );
+    expect((await run('destroy', ids[0], '--yes', '--grace', '0')).code).toBe(0);
+    const printed = (await run('public', '--name', 'documents')).stdout.split('\n');
+    expect(printed[0]).toBe(`${keys[1].verifierKey}  compromised: trust nothing that it signed`);
+    expect((await run('rotate', '--signing', 'documents')).stdout).toContain('Hand its public key');
+    expect((await run('rotate', '--signing', 'letters')).code).toBe(2);
+    expect((await run('rotate', '--signing', 'reports', '--index')).code).toBe(2);
+  });
+
   it('revokes and destroys with confirmation, a dry run before, and the proof after', async () => {
     const [{ id, owner, nextRotationAt }] = (await json('list')).keys;
     expect([owner, typeof nextRotationAt]).toEqual(['security', 'string']);

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, readdirSync, readFileSync } from 'node:fs';
+import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { EvidenceReport } from '../../src';
 import { describeDiagonal, typeormMajor } from '../support/databases';
@@ -72,11 +72,57 @@ describeDiagonal('field-encryption report', (kind) => {
     const written = JSON.parse(stdout) as EvidenceReport;
     expect(written.columns).toMatchObject([{ rows: 1, sample: { values: 0 } }]);
 
-    expect(await report('--output', 'evidence')).toMatchObject({ code: 0 });
+    expect(await report('--output', 'evidence')).toMatchObject({ code: 0, stderr: '' });
     const folder = join(project.folder, 'evidence');
-    expect(readdirSync(folder)).toContain('report.json');
+    expect(readdirSync(folder).sort()).toEqual([
+      'report.cbom.json',
+      'report.html',
+      'report.json',
+      'report.note',
+      'report.ocsf.jsonl',
+    ]);
+    // Of an earlier report, nothing stays that the note does not know.
+    expect(await report('--output', 'evidence', '--format', 'json')).toMatchObject({ code: 0 });
+    expect(readdirSync(folder).sort()).toEqual(['report.json', 'report.note']);
     const stored = JSON.parse(readFileSync(join(folder, 'report.json'), 'utf8')) as EvidenceReport;
     expect(stored.columns).toMatchObject([{ rows: 1, sample: { values: 1, verified: 1 } }]);
+  });
+
+  it('is verified without a DataSource by the public key alone, and not once a byte was changed', async () => {
+    await report('--output', 'first');
+    const keys = await project.run(
+      'field-encryption',
+      ['-d', 'data-source.js', 'keys', 'public'],
+      env(),
+    );
+    project.write('reports.key', keys.stdout);
+    const verify = (...args: string[]): Promise<Outcome> =>
+      project.run(
+        'field-encryption',
+        ['report', 'verify', ...args, '--public-key', 'reports.key'],
+        {},
+      );
+    expect(await verify('first')).toMatchObject({
+      ...{ code: 0, stderr: '' },
+      stdout: expect.stringContaining('Verified.'),
+    });
+    await project.run('field-encryption', ['-d', 'data-source.js', 'keys', 'rotate'], env());
+    const since = ['--since', 'first/report.note'];
+    expect(await report('--output', 'second', ...since)).toMatchObject({ code: 0, stderr: '' });
+    const checkpoint = ['--checkpoint', 'first/report.note'];
+    expect(await verify('second/report.note', ...checkpoint)).toMatchObject({ code: 0 });
+    expect(await verify('first', '--checkpoint', 'second/report.note')).toMatchObject({ code: 1 });
+
+    const changed = join(project.folder, 'second/report.json');
+    writeFileSync(changed, readFileSync(changed, 'utf8').replace('"rows": 1', '"rows": 2'));
+    expect(await verify('second')).toMatchObject({
+      code: 1,
+      stdout: expect.stringMatching(/FAILED .*report\.json[^]*NOT verified/),
+    });
+    expect(await verify('missing')).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('There is no file missing'),
+    });
   });
 
   it.each([

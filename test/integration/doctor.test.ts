@@ -254,7 +254,7 @@ describeDiagonal('The doctor', (kind: DatabaseKind) => {
   it('reports tables that are missing, and keys that nobody has made', async () => {
     const { dataSource } = await open({}, { synchronize: false });
     const found = await examined(dataSource);
-    expect(found.filter(({ code }) => code === 'OWN_TABLE_MISSING')).toHaveLength(4);
+    expect(found.filter(({ code }) => code === 'OWN_TABLE_MISSING')).toHaveLength(5);
     expect(found.filter(({ code }) => code === 'TABLE_MISSING')).toHaveLength(1);
     expect(found.map(({ code }) => code)).not.toContain('CHECK_FAILED');
   });

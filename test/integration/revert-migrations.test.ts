@@ -37,8 +37,8 @@ describeDiagonal('migration:revert behind the migrations of the library', (kind)
     const dataSource = await open([Earlier1600000000000, ...fieldEncryptionMigrations]);
     await fieldEncryption(dataSource).ready();
 
-    // The tables of approvals, of the access log and of the keys of scopes are empty.
-    for (let empty = 0; empty < 3; empty += 1) await dataSource.undoLastMigration();
+    // The tables of signing keys, of approvals, of the access log and of the keys of scopes are empty.
+    for (let empty = 0; empty < 4; empty += 1) await dataSource.undoLastMigration();
     await expect(dataSource.undoLastMigration()).rejects.toThrow(
       /keys with an epoch.* delete the records of fieldEncryptionMigrations from migrations/,
     );

@@ -77,6 +77,7 @@ export function sampleReport(overrides: Partial<EvidenceReport> = {}): EvidenceR
     approvals: {} as EvidenceReport['approvals'],
     audit: {
       ...{ ok: true, entries: 12, head: `12:${'A'.repeat(43)}`, broken: null, keys: [] },
+      ...{ tree: { size: 12, root: 'B'.repeat(43) + '=' }, consistency: null },
       ...{ unproven: [], undecided: [], anchor: null, kept: true, sql: 'SELECT …' },
       operations: [
         {

@@ -1,6 +1,7 @@
 import { createPublicKey } from 'node:crypto';
 import type { JsonWebKey, KeyObject } from 'node:crypto';
 
+import { isSmallOrderPoint } from '../../crypto/ed25519';
 import { decodeBase64 } from '../../encoding/base64url';
 
 import { SshReader } from './ssh-reader';
@@ -17,16 +18,6 @@ const LEAST_RSA_BITS = 2_048;
 const MOST_RSA_BITS = 16_384;
 /** FIPS 186-5, section 5.1: a small exponent lets signatures be made up. */
 const LEAST_RSA_EXPONENT = 65_537n;
-/** The y of points of Ed25519 whose order is 8 or less, for which anybody can sign. RFC 8032, section 5.1; little-endian. */
-const SMALL_ORDER_Y = [
-  '0000000000000000000000000000000000000000000000000000000000000000',
-  '0100000000000000000000000000000000000000000000000000000000000000',
-  '26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05',
-  'c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a',
-  'ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
-  'edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
-  'eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f',
-];
 
 /** Reads the fields that follow the type. */
 type ReadFields = (reader: SshReader) => JsonWebKey;
@@ -91,12 +82,8 @@ function keyObjectOf(key: JsonWebKey): KeyObject {
   }
 }
 
-/** Returns a point of Ed25519, of which the highest bit is not part of y. */
 function strongPoint(point: Buffer): Buffer {
-  const y = Buffer.from(point);
-  y[y.length - 1] = (y.at(-1) ?? 0) & 0x7f;
-  if (SMALL_ORDER_Y.includes(y.toString('hex')))
-    throw new RangeError('its point is of small order');
+  if (isSmallOrderPoint(point)) throw new RangeError('its point is of small order');
   return point;
 }
 

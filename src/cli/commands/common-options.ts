@@ -11,8 +11,12 @@ export type CommandWork = (
   session: Session,
 ) => Promise<CommandResult & { readonly exitCode?: ExitCode }>;
 
+/** The work of a command that takes no DataSource. */
+export type OfflineWork = () => CommandResult & { readonly exitCode?: ExitCode };
+
 /** Receives the work that the command line asks for. */
 export type ChooseWork = (work: CommandWork) => void;
+export type ChooseOffline = (work: OfflineWork) => void;
 
 /** The option of every command that changes something. */
 export const DRY_RUN = ['--dry-run', 'show what would change and change nothing'] as const;
@@ -85,4 +89,15 @@ export function withScopes(command: Command, scopes: string): Command {
   return command
     .option('--scope <id>', `${scopes}; may be given several times`, collected)
     .option('--kind <kind>', 'kind of the scopes, such as tenant; needed where there are several');
+}
+
+/** Reads the id of a key. */
+export function keyId(text: string): string {
+  if (/^[0-9a-f]{16}$/.test(text)) return text;
+  throw new InvalidArgumentError('It must be 16 hexadecimal digits; see keys list.');
+}
+
+/** Reads one more id of a key. */
+export function keyIds(text: string, before: readonly string[] = []): readonly string[] {
+  return [...before, keyId(text)];
 }

@@ -63,7 +63,12 @@ function shortName(name: string): string {
   return isOwnBranchName(name) ? `${name.slice(0, OWN_BRANCH_SHOWN)}…` : name;
 }
 
-/** Names a data key and its version. */
-export function keyTitle({ name, version, id }: Pick<KeyInfo, 'name' | 'version' | 'id'>): string {
-  return `key "${name}" version ${String(version)} (${id})`;
+/** Names a key that has a name, and its version. */
+export function keyTitle({
+  name,
+  version,
+  id,
+  purpose,
+}: Pick<KeyInfo, 'name' | 'version' | 'id' | 'purpose'>): string {
+  return `${purpose === 'signing' ? 'signing key' : 'key'} "${name}" version ${String(version)} (${id})`;
 }

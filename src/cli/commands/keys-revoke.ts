@@ -50,7 +50,7 @@ export async function keysRevoke(
   return {
     document: { dryRun, key: revoked, replacement, proven, plan },
     text: [
-      `Marked ${title} as compromised. Other processes write with it until their cache has aged.`,
+      `Marked ${title} as compromised.${key.purpose === 'signing' ? ' Nothing that it signed proves anything.' : ' Other processes write with it until their cache has aged.'}`,
       ...(proven === false ? [UNPROVEN] : []),
       ...(replacement === null
         ? aboutNoReplacement(session, key)
@@ -64,11 +64,14 @@ const UNPROVEN =
   'Its row did not prove that this library wrote it: it was edited, or wrapped by a KMS that is not ' +
   'configured here. Do not trust what it says of the key. See: field-encryption audit verify';
 
-function aboutNoReplacement(session: Session, { state, name }: KeyInfo): string[] {
-  const rotate = `  ${commandLine(session, 'keys', 'rotate', name)}`;
+function aboutNoReplacement(session: Session, { state, name, purpose }: KeyInfo): string[] {
+  const isSigning = purpose === 'signing';
+  const which = isSigning ? ['--signing', name] : [name];
+  const rotate = `  ${commandLine(session, 'keys', 'rotate', ...which)}`;
   if (!isKnownState(state)) return [`If no other version of "${name}" is active, run:`, rotate];
   if (state !== 'active') return [];
-  return [`Nothing can be written under "${name}" until you run:`, rotate];
+  const what = isSigning ? `signed with "${name}"` : `written under "${name}"`;
+  return [`Nothing can be ${what} until you run:`, rotate];
 }
 
 function planText(session: Session, plan: readonly ColumnUse[] | null): string[] {
@@ -94,7 +97,7 @@ export async function keysDestroy(
   const { fieldEncryption, installation } = session;
   const key = await installation.keys.operations.find(id);
   const title =
-    key.purpose === 'data' ? keyTitle(key) : `index root version ${String(key.version)} (${id})`;
+    key.purpose === 'index' ? `index root version ${String(key.version)} (${id})` : keyTitle(key);
   if (dryRun) return destroyPlan(session, key, title, graceMs);
   await confirm(yes, {
     warning:

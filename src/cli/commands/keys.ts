@@ -1,10 +1,21 @@
-import { InvalidArgumentError, Option } from 'commander';
+import { Option } from 'commander';
 import type { Command } from 'commander';
 
 import type { BackupOptions, OpenerOptions } from '../load/backup-access';
 
-import { days, DRY_RUN, minutes, reason, wholeNumber, withScopes, YES } from './common-options';
+import {
+  days,
+  DRY_RUN,
+  keyId,
+  keyIds,
+  minutes,
+  reason,
+  wholeNumber,
+  withScopes,
+  YES,
+} from './common-options';
 import type { ChooseWork, CommandWork, DryRunOption, ScopeFlags } from './common-options';
+import { addPublicKeys, rotateSigning, signingInstead } from './evidence/signing-keys';
 import { keysAcceptEpoch, keysAdopt } from './keys-adopt';
 import { keysBackup } from './keys-backup';
 import { keysList } from './keys-list';
@@ -37,6 +48,7 @@ interface Flags extends DryRunOption {
 interface RotateFlags extends Flags, ScopeFlags {
   readonly allScopes?: boolean;
   readonly olderThan?: number;
+  readonly signing?: Parameters<typeof rotateSigning>[1];
 }
 
 /** Adds the commands on the life of the data keys. */
@@ -59,7 +71,8 @@ function addVersions(keys: Command, choose: ChooseWork): void {
     .command('rotate')
     .description('make a new version of a data key the active one')
     .argument('[name]', 'name of the data key', 'default')
-    .addOption(new Option(...INDEX).conflicts('scope').conflicts('allScopes'));
+    .addOption(new Option(...INDEX).conflicts('scope').conflicts('allScopes'))
+    .addOption(signingInstead());
   withScopes(rotate, 'the key of a scope instead, such as of a tenant')
     .addOption(
       new Option('--all-scopes', 'the keys of all scopes instead, or of those of --kind').conflicts(
@@ -71,14 +84,16 @@ function addVersions(keys: Command, choose: ChooseWork): void {
     .action((name: string, flags: RotateFlags) => {
       choose(rotationWork(name, flags, rotate));
     });
+  addPublicKeys(keys, choose);
 }
 
 /** Returns the work of `keys rotate` in its three forms. */
 function rotationWork(
   name: string,
-  { dryRun = false, index = false, allScopes = false, scope, kind, olderThan }: RotateFlags,
+  { dryRun = false, index = false, allScopes = false, ...flags }: RotateFlags,
   command: Command,
 ): CommandWork {
+  const { scope, kind, olderThan, signing } = flags;
   if (scope !== undefined || allScopes) {
     const options = { scope, kind, olderThanDays: olderThan, dryRun };
     return (session) => keysRotateScopes(session, options);
@@ -86,6 +101,7 @@ function rotationWork(
   if (kind !== undefined || olderThan !== undefined) {
     command.error('error: --kind and --older-than need --scope or --all-scopes');
   }
+  if (signing !== undefined) return (session) => rotateSigning(session, signing, { dryRun });
   return (session) =>
     index ? rotateIndex(session, { dryRun }) : keysRotate(session, name, { dryRun });
 }
@@ -225,13 +241,4 @@ function addOpening(command: Command): Command {
     .option(...PASSPHRASE_FILE)
     .option(...PASSPHRASE_FD)
     .option('--share <file...>', 'files of the custodians');
-}
-
-function keyId(text: string): string {
-  if (/^[0-9a-f]{16}$/.test(text)) return text;
-  throw new InvalidArgumentError('It must be 16 hexadecimal digits; see keys list.');
-}
-
-function keyIds(text: string, before: readonly string[] = []): readonly string[] {
-  return [...before, keyId(text)];
 }

@@ -7,18 +7,20 @@ import type { TableGuards } from '../../typeorm/dialect/own-tables';
 import { escapedTable } from '../../typeorm/dialect/escaped-table';
 import type { Installation } from '../../typeorm/installation/installation';
 import { AccessSchema } from '../../typeorm/tables/access-table';
-import { ApprovalSchema } from '../../typeorm/tables/approval-table';
 import { DataKeySchema } from '../../typeorm/tables/data-key-table';
 import { OWN_TABLES } from '../../typeorm/tables/own-tables';
 import { RangeSchema, RunSchema } from '../../typeorm/tables/run-tables';
 import { ScopeKeySchema } from '../../typeorm/tables/scope-key-table';
+import { ApprovalSchema } from '../../typeorm/tables/typeorm-approval-store';
 import { AuditSchema } from '../../typeorm/tables/typeorm-audit-store';
+import { SigningKeySchema } from '../../typeorm/tables/typeorm-signing-key-store';
 import { finding } from '../finding';
 import type { DatabaseCheck, Finding } from '../finding';
 
 const SCHEMAS = {
   ...{ keys: DataKeySchema, audit: AuditSchema, runs: RunSchema, ranges: RangeSchema },
   ...{ scopes: ScopeKeySchema, access: AccessSchema, approvals: ApprovalSchema },
+  signing: SigningKeySchema,
 };
 type OwnTable = keyof typeof SCHEMAS;
 
@@ -69,6 +71,9 @@ function rightsFindings(
     ...(granted.has('keys') && !changesKeys ? [`make or change keys (${path('keys')})`] : []),
     ...(lacks('keys', 'UPDATE') ? [`count the uses of keys (${path('keys')})`] : []),
     ...(lacks('scopes', 'INSERT') ? [`write for a new scope (${path('scopes')})`] : []),
+    ...(lacks('signing', 'SELECT', 'INSERT')
+      ? [`make signing keys, or verify by destroyed ones (${path('signing')})`]
+      : []),
     ...(lacks('access', 'INSERT') ? [`record who has used values (${path('access')})`] : []),
     ...(lacks('runs', 'SELECT', 'INSERT', 'UPDATE', 'DELETE') ||
     lacks('ranges', 'SELECT', 'INSERT', 'UPDATE', 'DELETE')

@@ -4,8 +4,8 @@ import { equalInConstantTime } from '../../crypto/secret-bytes';
 import { decodeBase64url } from '../../encoding/base64url';
 import type { KeyState, KnownKey } from '../record/key-state';
 
-import { decodeApprovals, encodeApprovals, includesApprovals } from './anchored-approvals';
-import type { AnchoredApprovals } from './anchored-approvals';
+import { decodeFacts, encodeFacts, includesFacts } from './anchored-facts';
+import type { AnchoredFacts } from './anchored-facts';
 
 /**
  * A place outside of the database that remembers how new the key table was: a file, a parameter store,
@@ -20,8 +20,8 @@ export interface KeyTableAnchor {
   /** Returns the text that was written last; undefined before the first. A failure is retried. */
   read(): Promise<string | undefined>;
   /**
-   * Stores a text of about 60 characters and 18 for each key of the table; with approvals, about 120 more, and 80 for
-   * each request that was carried out, for a day after its end.
+   * Stores a text of about 60 characters and 18 for each key of the table; about 120 more once the audit log was verified,
+   * and with approvals as many again, and 80 for each request that was carried out, for a day after its end.
    *
    * @param state - ASCII letters, digits and `.-_`
    * @param previous - the text that {@link KeyTableAnchor.read} gave just before. A store that can
@@ -38,7 +38,7 @@ export interface AnchorState {
   readonly acceptedEpoch: number;
   readonly keys: readonly KnownKey[];
   /** Undefined where there are none. */
-  readonly approvals?: AnchoredApprovals | undefined;
+  readonly facts?: AnchoredFacts | undefined;
 }
 
 /** The content of a text in the form of an anchor. Only its seal shows whether it is genuine. */
@@ -63,10 +63,10 @@ const ENTRY_BYTES = 13;
 const VERSION = 'anchor1';
 const MAX_CHARS = 2 ** 21;
 
-/** `anchor1.<accepted epoch>[-<approvals>].<keys>.<id of the sealing key>.<MAC>`, bytes as base64url. */
+/** `anchor1.<accepted epoch>[-<facts>].<keys>.<id of the sealing key>.<MAC>`, bytes as base64url. */
 export function sealAnchor(state: AnchorState, seal: AuditSeal, application: string): string {
   const keys = encodeKeys(state.keys).toString('base64url');
-  const accepted = String(state.acceptedEpoch) + encodeApprovals(state.approvals);
+  const accepted = String(state.acceptedEpoch) + encodeFacts(state.facts);
   const body = [VERSION, accepted, keys, seal.keyId].join('.');
   return `${body}.${macOf(body, seal, application).toString('base64url')}`;
 }
@@ -74,7 +74,7 @@ export function sealAnchor(state: AnchorState, seal: AuditSeal, application: str
 /** Reads the text of an anchor; undefined for any other. */
 export function parseAnchor(text: string): SealedAnchor | undefined {
   if (text.length > MAX_CHARS) return undefined;
-  const [, body = '', accepted = '', approvals = '', encoded = '', sealedBy = '', mac = ''] =
+  const [, body = '', accepted = '', facts = '', encoded = '', sealedBy = '', mac = ''] =
     /^(anchor1\.(\d{1,10})(-[\w-]+)?\.([\w-]*)\.([0-9a-f]{16}))\.([\w-]{43})$/.exec(text.trim()) ??
     [];
   const keys = decodeKeys(encoded);
@@ -82,7 +82,7 @@ export function parseAnchor(text: string): SealedAnchor | undefined {
   return {
     acceptedEpoch: Number(accepted),
     keys,
-    approvals: decodeApprovals(approvals),
+    facts: decodeFacts(facts),
     sealedBy,
     holds: (seal, application) =>
       equalInConstantTime(Buffer.from(mac, 'base64url'), macOf(body, seal, application)),
@@ -119,7 +119,7 @@ function decodeKeys(encoded: string): KnownKey[] | undefined {
 /** Returns the state of an anchor with what is known beside it. */
 export function mergedState(
   state: AnchorState | undefined,
-  { keys: known, approvals }: Pick<AnchorState, 'keys' | 'approvals'>,
+  { keys: known, facts }: Pick<AnchorState, 'keys' | 'facts'>,
 ): AnchorState {
   const { acceptedEpoch = 0, keys = [] } = state ?? {};
   const merged = new Map(keys.map((key) => [key.id, key]));
@@ -130,12 +130,12 @@ export function mergedState(
     if (before?.state === 'destroyed' && key.state !== 'destroyed') continue;
     if (before === undefined || before.epoch < key.epoch) merged.set(key.id, key);
   }
-  return { acceptedEpoch, keys: [...merged.values()], approvals };
+  return { acceptedEpoch, keys: [...merged.values()], facts };
 }
 
 /** Whether an anchor knows what another state does. */
 export function holdsState(state: AnchorState | undefined, other: AnchorState): boolean {
   const epochs = new Map(state?.keys.map(({ id, epoch }) => [id, epoch]));
   const areKnown = other.keys.every(({ id, epoch }) => (epochs.get(id) ?? -1) >= epoch);
-  return areKnown && includesApprovals(state?.approvals, other.approvals);
+  return areKnown && includesFacts(state?.facts, other.facts);
 }

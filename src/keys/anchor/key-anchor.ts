@@ -1,7 +1,8 @@
 import { Lifetime } from '../../async/lifetime';
 import { settleAll } from '../../async/settle-all';
 import type { AuditSeal } from '../../audit/audit-log';
-import { FieldEncryptionError, KeyStateError } from '../../errors';
+import type { TreeHead } from '../../audit/merkle-tree';
+import { FieldEncryptionError } from '../../errors';
 import type { KeyEventListener } from '../record/key-event';
 import type { KeyRecord } from '../record/key-record';
 import type { KnownKey } from '../record/key-state';
@@ -9,12 +10,13 @@ import type { KeyEpochs } from '../store/key-epochs';
 import type { KeyStore } from '../store/key-store';
 import type { KeyWrapper } from '../wrapping/key-wrapper';
 
+import { anchorAway, notAnAnchor } from './anchor-errors';
 import { discrepancies } from './anchor-discrepancy';
 import type { AnchorDiscrepancy } from './anchor-discrepancy';
 import { holdsState, mergedState, parseAnchor, sealAnchor } from './anchor-state';
 import type { AnchorState, KeyTableAnchor, SealedAnchor } from './anchor-state';
-import { mergedApprovals } from './anchored-approvals';
-import type { AnchoredApprovals } from './anchored-approvals';
+import { knowsApprovals, mergedFacts, withoutLog } from './anchored-facts';
+import type { AnchoredFacts } from './anchored-facts';
 
 /** The parts that the anchor works with. */
 export interface KeyAnchorParts<C> {
@@ -32,7 +34,7 @@ const ATTEMPTS = 5;
 /** Keys proven at a time. */
 const CONCURRENCY = 8;
 
-/** The anchor of a key table: keeps what processes know of its rows, and teaches it to them at their start. */
+/** The anchor of a key table: keeps what processes know of its rows, and teaches it to them. */
 export class KeyAnchor<C> {
   readonly #parts: KeyAnchorParts<C>;
   readonly #epochs: KeyEpochs;
@@ -42,7 +44,7 @@ export class KeyAnchor<C> {
   readonly #lifetime = new Lifetime();
   /** Revision of the knowledge that the anchor held when it was last read. */
   #heldRevision = 0;
-  #approvals: AnchoredApprovals | undefined;
+  #facts: AnchoredFacts | undefined;
 
   constructor(parts: KeyAnchorParts<C>) {
     this.#parts = parts;
@@ -50,8 +52,7 @@ export class KeyAnchor<C> {
   }
 
   /**
-   * Learns what the anchor knows, once: older rows are refused from then on. Rows of the table that the
-   * anchor does not have are proven and learnt, too.
+   * Learns what the anchor knows, once: older rows are refused from then on. Other rows are proven and learnt, too.
    *
    * @param connection - the caller's, if it holds one.
    * @throws {@link KeyStateError} for an anchor that cannot be read (retryable) or was not written by
@@ -81,20 +82,32 @@ export class KeyAnchor<C> {
   }
 
   /** Returns what is known of approvals. Throws what {@link KeyAnchor.check} does. */
-  async approvals(): Promise<AnchoredApprovals | undefined> {
+  async approvals(): Promise<AnchoredFacts | undefined> {
     return this.#approvalsIn(await this.#read());
   }
 
-  /** Remembers what has become of approvals, and writes it as {@link KeyAnchor.advance} does. */
-  async noteApprovals(approvals: AnchoredApprovals, connection?: C): Promise<void> {
+  /** Returns the largest tree of the audit log that was verified. Throws what {@link KeyAnchor.check} does. */
+  async log(): Promise<TreeHead | undefined> {
+    return (await this.#opened(await this.#read()))?.facts?.log;
+  }
+
+  /** Remembers facts, and writes them as {@link KeyAnchor.advance} does. */
+  async note(facts: AnchoredFacts, connection?: C): Promise<void> {
     await this.check(connection);
-    const before = this.#approvals;
-    this.#approvals = mergedApprovals(before, approvals, Date.now());
+    const before = this.#facts;
+    this.#facts = mergedFacts(before, facts, Date.now());
     await this.#advance(connection).catch((error: unknown) => {
       // What was not written must not count for this process alone.
-      this.#approvals = before;
+      this.#facts = before;
       throw error;
     });
+    // A log that is given up later must not come back.
+    this.#facts = withoutLog(this.#facts);
+  }
+
+  /** Writes the tree of a log that was verified, if it is larger than the one that the anchor knows. Never rejects. */
+  noteLog(log: TreeHead): Promise<void> {
+    return this.#quietly(() => this.note({ used: {}, log }));
   }
 
   /** Writes what the anchor does not know. Never rejects: the next process brings up an anchor that is behind. */
@@ -122,8 +135,8 @@ export class KeyAnchor<C> {
   async accept(acceptedEpoch: number): Promise<void> {
     const previous = await this.#read();
     const seal = await this.#parts.seal();
-    const approvals = await this.#approvalsIn(previous);
-    await this.#write({ acceptedEpoch, keys: this.#epochs.known(), approvals }, seal, previous);
+    const facts = withoutLog(await this.#approvalsIn(previous));
+    await this.#write({ acceptedEpoch, keys: this.#epochs.known(), facts }, seal, previous);
     this.#heldRevision = this.#epochs.revision;
     this.#isChecked = true;
   }
@@ -153,8 +166,8 @@ export class KeyAnchor<C> {
       const previous = await this.#read();
       const state = await this.#opened(previous, connection);
       this.#epochs.giveUp(state?.acceptedEpoch ?? 0);
-      const approvals = mergedApprovals(state?.approvals, this.#approvals, Date.now());
-      const merged = mergedState(state, { keys: this.#epochs.known(), approvals });
+      const facts = mergedFacts(state?.facts, this.#facts, Date.now());
+      const merged = mergedState(state, { keys: this.#epochs.known(), facts });
       // Read again after each write: another process may have written at the same moment.
       if (holdsState(state, merged)) {
         this.#heldRevision = revision;
@@ -199,10 +212,10 @@ export class KeyAnchor<C> {
   }
 
   /** An anchor without approvals need not open: an older table may be accepted because it does not. */
-  async #approvalsIn(text: string | undefined): Promise<AnchoredApprovals | undefined> {
-    const claimed = text === undefined ? undefined : parseAnchor(text)?.approvals;
-    const state = claimed === undefined ? undefined : await this.#opened(text);
-    return mergedApprovals(state?.approvals, this.#approvals, Date.now());
+  async #approvalsIn(text: string | undefined): Promise<AnchoredFacts | undefined> {
+    const isClaimed = text !== undefined && knowsApprovals(parseAnchor(text)?.facts);
+    const state = isClaimed ? await this.#opened(text) : undefined;
+    return mergedFacts(state?.facts, this.#facts, Date.now());
   }
 
   async #verified(state: SealedAnchor, connection?: C): Promise<AnchorState> {
@@ -231,19 +244,4 @@ export class KeyAnchor<C> {
 
 function isSealing({ purpose, state }: KeyRecord): boolean {
   return purpose === 'audit' && state === 'active';
-}
-
-function anchorAway(what: 'read' | 'written', cause: unknown): KeyStateError {
-  return new KeyStateError(
-    `the anchor of the key table cannot be ${what}; see the cause. Until it is, this process cannot know ` +
-      'whether older keys were put back.',
-    { retryable: true, cause },
-  );
-}
-
-function notAnAnchor(why: string): KeyStateError {
-  return new KeyStateError(
-    `the anchor of the key table ${why}. Put the anchor and the table back; or, if this table is the right ` +
-      'one: field-encryption keys accept-epoch <epoch> --reason "..."',
-  );
 }

@@ -1,5 +1,6 @@
 import { ConfigurationError } from '../../errors';
 import type { AuditVerification, BrokenEntry } from '../../audit/audit-verification';
+import type { TreeHead } from '../../audit/merkle-tree';
 import type { AnchorDiscrepancy } from '../anchor/anchor-discrepancy';
 import type { KeyRecord } from '../record/key-record';
 import type { RowFindings, UnprovenKey } from '../wrapping/row-proofs';
@@ -25,6 +26,8 @@ export interface AuditReport {
   readonly entries: number;
   /** Names the last of them: keep it elsewhere, and expect it next time. `null` without any. */
   readonly head: string | null;
+  /** The Merkle tree over these entries (RFC 6962): its size, and its root in base64. */
+  readonly tree: TreeHead;
   /** The first entry that is wrong. Nothing can be said of those after it. */
   readonly broken: BrokenEntry | null;
   /** Keys that were not changed by the library, or whose table was rolled back; only of an unbroken log. */
@@ -44,6 +47,7 @@ export interface AuditReport {
 interface Findings {
   /** The verification of the log, at its end. */
   readonly verification: AuditVerification;
+  readonly tree: TreeHead;
   /** The key table as of that end. */
   readonly records: readonly KeyRecord[];
   /** Whether changes of keys are recorded. */
@@ -59,7 +63,7 @@ export const MISSING = 'missing';
 
 /** Compares the log with the key table, and reports all that is wrong. */
 export function auditReport(findings: Findings): AuditReport {
-  const { verification, records, isKept, rows, duplicates, anchor } = findings;
+  const { verification, tree, records, isKept, rows, duplicates, anchor } = findings;
   const { entries, head } = verification;
   const broken = verification.broken ?? lostBeginning(verification, records, isKept);
   const keys = broken === undefined ? discrepancies(verification, records) : [];
@@ -67,7 +71,8 @@ export function auditReport(findings: Findings): AuditReport {
   const { undecided } = rows;
   const isClean = [keys, unproven, undecided, anchor ?? []].every((found) => found.length === 0);
   const ok = broken === undefined && isClean;
-  return { ok, entries, head, broken: broken ?? null, keys, unproven, undecided, anchor };
+  const log = { entries, head, tree, broken: broken ?? null };
+  return { ok, ...log, keys, unproven, undecided, anchor };
 }
 
 /** The log begins with the creation of its own key, and while it is kept no key is older than its entry. */

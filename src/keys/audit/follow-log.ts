@@ -6,7 +6,7 @@ const PAGE = 500;
 const ATTEMPTS = 5;
 
 /** Reads entries of a log. */
-type ListEntries = (range: AuditRange) => Promise<AuditEntry[]>;
+export type ListEntries = (range: AuditRange) => Promise<AuditEntry[]>;
 
 /** Verifies the entries that follow those that were. */
 export async function followLog(verification: AuditVerification, list: ListEntries): Promise<void> {

@@ -20,12 +20,11 @@ import type { KeyChange, KeyStore } from '../store/key-store';
 import type { KeyWrapper } from '../wrapping/key-wrapper';
 
 import { AuditKey } from './audit-key';
-import type { AuditReport } from './audit-report';
 import { followLog } from './follow-log';
-import { followedLog, judgedLog } from './followed-log';
-import type { FollowedLog, FollowOptions } from './followed-log';
 import { knownPurposes } from './known-purposes';
 import { provenEntry } from './proven-entry';
+import { expectation, followedLog, judgedLog } from './verify-log';
+import type * as Verifying from './verify-log';
 
 /** The parts of a {@link KeyAudit}. */
 export interface KeyAuditParts<C> {
@@ -102,10 +101,7 @@ export class KeyAudit<C> {
     return knownPurposes(entries, this.key.finder({ connection }), key, connection);
   }
 
-  /**
-   * Returns the last entry about a key or a mark, `null` if there is none or its seal does not hold. Undefined where
-   * nothing is recorded.
-   */
+  /** Returns the last entry about a key or a mark, `null` without one whose seal holds; undefined where nothing is recorded. */
   async lastAbout(id: string, connection?: C): Promise<AuditEntry | null | undefined> {
     return this.#parts.options === false ? undefined : this.lastKnown(id, connection);
   }
@@ -213,26 +209,32 @@ export class KeyAudit<C> {
   }
 
   /**
-   * Verifies every entry, that the key table is as the last entries left it, and every key in it.
+   * Verifies every entry, that the key table is as the last entries left it, and every key in it. The anchor learns the
+   * tree of a log without a fault.
    *
+   * @param expected - what the log must still contain.
    * @throws `ConfigurationError` for a malformed head, {@link KmsUnavailableError} if no key opens
    */
-  async verify(expectHead?: string): Promise<AuditReport> {
-    return this.judge(await this.follow({ expectHead }));
+  async verify(expected: Verifying.ExpectedLog = {}): Promise<Verifying.VerifiedLog> {
+    return this.judge(await this.follow(await this.expectation(expected)));
+  }
+
+  /** Returns what the log must contain, of the anchor as well: before {@link KeyAudit.follow}, which may hold a connection. */
+  async expectation(expected: Verifying.ExpectedLog = {}): Promise<Verifying.Expectation> {
+    return expectation(expected, await this.anchor?.log());
   }
 
   /** Verifies every entry, the first part of {@link KeyAudit.verify}, on the caller's connection if it holds one. */
-  follow(options: FollowOptions<C>): Promise<FollowedLog> {
-    const { connection } = options;
-    const findSeal = this.key.finder({ bearsOutages: true, connection });
-    return followedLog(this.#parts.store, { findSeal, list: this.list.bind(this) }, options);
+  follow(expected: Verifying.Expectation, how: Verifying.FollowOptions<C> = {}) {
+    const findSeal = this.key.finder({ bearsOutages: true, connection: how.connection });
+    const parts = { store: this.#parts.store, findSeal, list: this.list.bind(this) };
+    return followedLog(parts, expected, how);
   }
 
-  /** Proves the keys, the second part of {@link KeyAudit.verify}. */
-  async judge(followed: FollowedLog): Promise<AuditReport> {
+  /** Proves the keys, the second part of {@link KeyAudit.verify}. Takes no connection of the caller's. */
+  judge(followed: Verifying.FollowedLog): Promise<Verifying.VerifiedLog> {
     const { options, wrapper } = this.#parts;
-    const anchor = (await this.anchor?.compare()) ?? null;
-    return judgedLog(followed, wrapper, { isKept: options !== false, anchor });
+    return judgedLog(followed, { wrapper, isKept: options !== false, anchor: this.anchor });
   }
 
   /** Forgets the key of the log and the content of the anchor. */

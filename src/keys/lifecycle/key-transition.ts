@@ -24,19 +24,29 @@ function remedyFor(state: string): string {
 }
 
 /**
- * Refuses a root of the blind indexes, which takes two steps to replace, and the key of the audit log.
+ * Refuses a root of the blind indexes, which takes two steps to replace, and the key of the audit log. A key that
+ * signs can be revoked, but not suspended: nothing waits for it that could not be signed later.
  *
  * @throws {@link KeyStateError}
  */
 export function requireDataKey(
-  { id, purpose }: Pick<KeyRecord, 'id' | 'purpose'>,
+  { id, name, purpose }: Pick<KeyRecord, 'id' | 'name' | 'purpose'>,
   become: 'revoked' | 'suspended',
 ): void {
   if (purpose === 'audit') throw sealsTheLog(id);
+  if (purpose === 'signing' && become === 'suspended') throw neverSuspended(id, name);
   if (purpose !== 'index') return;
   throw new KeyStateError(
     `key ${id} is a root of the blind indexes and cannot be ${become}. Rotate the index key, reindex, ` +
       'and destroy the old root.',
+    { keyId: id },
+  );
+}
+
+function neverSuspended(id: string, name: string): KeyStateError {
+  return new KeyStateError(
+    `key ${id} signs, and cannot be suspended. If somebody else may have it: field-encryption keys revoke ${id}. To ` +
+      `replace it: field-encryption keys rotate --signing ${name}`,
     { keyId: id },
   );
 }

@@ -6,7 +6,7 @@ export interface KeyInfo {
   /** 16 hexadecimal digits, which every ciphertext under a data key carries. */
   readonly id: string;
   readonly name: string;
-  /** `data` for field values, `index` for the root of the blind indexes. */
+  /** `data` for field values, `index` for the root of the blind indexes, `signing` for signatures. */
   readonly purpose: KeyPurpose;
   /** Counts from 1 within name and purpose. */
   readonly version: number;

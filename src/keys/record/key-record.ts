@@ -2,11 +2,11 @@ import type { CipherSuite } from '../../crypto/aead';
 
 import type { KeyState } from './key-state';
 
-/** The purpose of a key: field ciphertexts, blind-index tokens, or the seal of the audit log. */
-export type KeyPurpose = 'data' | 'index' | 'audit';
+/** The purpose of a key: field ciphertexts, blind-index tokens, the seal of the audit log, or signatures. */
+export type KeyPurpose = 'data' | 'index' | 'audit' | 'signing';
 
-/** Algorithm a key is bound to for life: a cipher suite for data, HMAC for the others. */
-export type KeySuite = CipherSuite | 'hmac-sha-256';
+/** Algorithm a key is bound to for life: a cipher suite for data, Ed25519 for signatures, HMAC for the others. */
+export type KeySuite = CipherSuite | 'hmac-sha-256' | 'ed25519';
 
 /** The name in the records of index roots, of which there is one line of versions. */
 export const INDEX_ROOT_NAME = 'default';
@@ -86,11 +86,11 @@ export function keyTitle({
 }: Pick<KeyRecord, 'id' | 'name' | 'purpose' | 'version'>): string {
   const kind = KINDS[purpose];
   return kind === undefined
-    ? `key ${id} ("${name}" version ${String(version)})`
+    ? `${purpose === 'signing' ? 'signing key' : 'key'} ${id} ("${name}" version ${String(version)})`
     : `${kind} ${id} (version ${String(version)})`;
 }
 
 /** Names a key in a message without its version. */
 export function nameTitle(purpose: KeyPurpose, name: string): string {
-  return KINDS[purpose] ?? `data key "${name}"`;
+  return KINDS[purpose] ?? `${purpose} key "${name}"`;
 }

@@ -7,6 +7,9 @@ import type { Scope } from './scope';
  * that of a legal hold, which forbids one.
  */
 export type ScopeKeyPurpose = 'data' | 'index' | MarkPurpose;
+
+/** Algorithm of a key of a scope, none of which signs. */
+export type ScopeKeySuite = Exclude<KeySuite, 'ed25519'>;
 export type MarkPurpose = 'erasure' | 'hold';
 
 /**
@@ -28,7 +31,7 @@ export interface ScopeKeyRecord {
   /** Counts from 1 within kind, scope and purpose. */
   readonly version: number;
   readonly state: ScopeKeyState;
-  readonly suite: KeySuite;
+  readonly suite: ScopeKeySuite;
   /** Id of the branch key, a data key. */
   readonly branchId: string;
   /** When it got its state, by the clock of the database; a whole second. */

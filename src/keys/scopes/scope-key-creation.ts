@@ -6,8 +6,7 @@ import { wipe } from '../../crypto/secret-bytes';
 import { newDataKeyId } from '../../format/data-key-id';
 import type { KeyServices } from '../key-services';
 import { wholeSecond } from '../record/key-record';
-import type { KeySuite } from '../record/key-record';
-import type { ScopeKeyRecord } from '../record/scope-key-record';
+import type { ScopeKeyRecord, ScopeKeySuite } from '../record/scope-key-record';
 
 import { batchOf } from './recorded-change';
 import type { ScopeBranches } from './scope-branches';
@@ -163,7 +162,7 @@ export class ScopeKeyCreation<C> {
 
   #newKey({ scope, purpose }: WantedKey, since: Date): ScopeKeyRecord {
     const { branches, services } = this.#parts;
-    const suite: KeySuite = purpose === 'data' ? services.suite : 'hmac-sha-256';
+    const suite: ScopeKeySuite = purpose === 'data' ? services.suite : 'hmac-sha-256';
     const bytes = randomFillSync(Buffer.allocUnsafeSlow(AEAD_KEY_BYTES));
     try {
       const fields = { kind: scope.kind, scope: scope.id, purpose, version: 1, suite, since };

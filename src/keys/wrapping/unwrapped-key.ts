@@ -4,6 +4,8 @@ import type { KeyObject } from 'node:crypto';
 import { AuditSeal } from '../../audit/audit-log';
 import { createAead, isCipherSuite } from '../../crypto/aead';
 import type { NonceMode } from '../../crypto/aead';
+import { ed25519Key } from '../../crypto/ed25519';
+import type { Ed25519Key } from '../../crypto/ed25519';
 import { isApproved } from '../../crypto/fips';
 import type { Profile } from '../../crypto/fips';
 import { deriveHmacKey } from '../../crypto/hmac';
@@ -30,6 +32,7 @@ export type UnwrappedKey = (
   | { readonly purpose: 'data'; readonly key: DataKey }
   | { readonly purpose: 'index'; readonly key: IndexRoot }
   | { readonly purpose: 'audit'; readonly key: AuditSeal }
+  | { readonly purpose: 'signing'; readonly key: Ed25519Key }
 ) & {
   /** Proves changes of its state. */
   readonly authenticateState: StateAuthenticator;
@@ -45,14 +48,17 @@ export type UnwrappedKey = (
 export function requireKnownSuite(
   record: Pick<KeyRecord, 'id' | 'name' | 'purpose' | 'version' | 'suite' | 'unreadable'>,
 ): void {
-  const known =
-    record.purpose === 'data' ? isCipherSuite(record.suite) : record.suite === 'hmac-sha-256';
-  if (known) return;
+  if (isSuiteOf(record)) return;
   throw new UnsupportedCipherSuiteError(
     `${keyTitle(record)} is for "${record.suite}", which this version does not know.${aboutUnreadable(record)} ` +
       'Upgrade this process to the version that created the key.',
     { keyId: record.id },
   );
+}
+
+function isSuiteOf({ purpose, suite }: Pick<KeyRecord, 'purpose' | 'suite'>): boolean {
+  if (purpose === 'data') return isCipherSuite(suite);
+  return suite === (purpose === 'signing' ? 'ed25519' : 'hmac-sha-256');
 }
 
 /**
@@ -99,6 +105,7 @@ export function importKey(
   use: DataKeyUse,
 ): UnwrappedKey {
   const common = { authenticateState: stateAuthenticator(bytes), isAuthenticated };
+  if (record.suite === 'ed25519') return { purpose: 'signing', key: ed25519Key(bytes), ...common };
   if (record.suite !== 'hmac-sha-256') {
     const key = dataKey({ ...record, suite: record.suite, isAuthenticated }, bytes, use);
     return { purpose: 'data', key, ...common };

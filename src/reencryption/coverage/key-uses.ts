@@ -128,6 +128,8 @@ export async function keyUses(
   runner: QueryRunner,
   key: CountedKey,
 ): Promise<ColumnUse[]> {
+  // No row needs a key that signs: what it signed is verified with the public key.
+  if (key.purpose === 'signing' && key.provenIds === undefined) return [];
   const ofColumns = [
     ...(await columnUses(installation, runner, key)),
     ...(await sealedScopeKeys(installation, runner, key.id)),

@@ -28,6 +28,7 @@ import type { KeyTableAnchor } from '../../keys/anchor/anchor-state';
 import type { KeyPolicy } from '../../keys/policy/key-policy';
 import type { Scope } from '../../keys/record/scope';
 import type { KeyEvent } from '../../keys/record/key-event';
+import type { ReportSigner } from '../../keys/signing/report-signer';
 import type { KmsProvider } from '../../kms/kms-provider';
 
 import { checkedKmsOf, kmsProblem } from './kms-option';
@@ -40,6 +41,7 @@ import {
   keyPolicyProblem,
   PROPERTY_NAME,
   previousFormatProblem,
+  signerProblem,
   profileProblem,
 } from './option-problems';
 import { optionProblems } from './option-rules';
@@ -143,9 +145,17 @@ export interface FieldEncryptionOptions extends ScopeOptions {
    * is in force also where this is left out. Needs the audit log. Defaults to none.
    */
   approvals?: ApprovalPolicy;
+  /** Signs reports in place of a key of the key table, such as with an HSM. Defaults to none. */
+  signer?: ReportSigner;
   /** Called for each event of the keys. Must not throw. */
   onEvent?: (event: KeyEvent) => void;
 }
+
+/** A list of properties (`'Entity.property'`). */
+const propertyNames: PropertyDecorator = (target, name) => {
+  const each = Matches(PROPERTY_NAME, { each: true });
+  for (const rule of [IsOptional(), IsArray(), ArrayUnique(), each]) rule(target, name);
+};
 
 class OptionRules {
   @IsDefined() kms?: unknown;
@@ -159,21 +169,9 @@ class OptionRules {
   @IsOptional() @IsIn(['random', 'hedged']) nonces?: unknown;
   @IsOptional() @IsBoolean() validate?: unknown;
   @IsOptional() @IsObject() keyCache?: unknown;
-  @IsOptional()
-  @IsArray()
-  @ArrayUnique()
-  @Matches(PROPERTY_NAME, { each: true })
-  legacyPlaintext?: unknown;
-  @IsOptional()
-  @IsArray()
-  @ArrayUnique()
-  @Matches(PROPERTY_NAME, { each: true })
-  legacyUnbound?: unknown;
-  @IsOptional()
-  @IsArray()
-  @ArrayUnique()
-  @Matches(PROPERTY_NAME, { each: true })
-  legacyScope?: unknown;
+  @propertyNames legacyPlaintext?: unknown;
+  @propertyNames legacyUnbound?: unknown;
+  @propertyNames legacyScope?: unknown;
   @IsOptional() @IsObject() previousFormats?: unknown;
   @IsOptional() onEvent?: unknown;
   @IsOptional() @IsObject() keyPolicies?: unknown;
@@ -184,6 +182,7 @@ class OptionRules {
   @IsOptional() @IsObject() accessLog?: unknown;
   @IsOptional() guard?: unknown;
   @IsOptional() @IsObject() approvals?: unknown;
+  @IsOptional() @IsObject() signer?: unknown;
 }
 
 class KeyCacheRules {
@@ -220,6 +219,7 @@ export function checkedOptions(options: FieldEncryptionOptions): CheckedOptions 
     accessLogProblem(options),
     guardProblem(options.guard ?? {}),
     approvalsProblem(options),
+    signerProblem(options),
     kmsProblem('kms', kms),
     ...[options.otherKms ?? []].flat().map((kms) => kmsProblem('otherKms', kms)),
     profileProblem(options, [kms, ...[options.otherKms ?? []].flat()]),

@@ -13,12 +13,14 @@ import type { AccessOptions } from '../../access/access-level';
 import { checkedPolicy } from '../../approvals/approval-policy';
 import type { ApprovalPolicy } from '../../approvals/approval-policy';
 import type { AuditOptions } from '../../audit/audit-entry';
+import { ED25519_PUBLIC_KEY_BYTES } from '../../crypto/ed25519';
 import { isApproved } from '../../crypto/fips';
 import type { Profile } from '../../crypto/fips';
 import type { PreviousFormat } from '../../import/previous-format';
 import type { KeyTableAnchor } from '../../keys/anchor/anchor-state';
 import { scheduleProblem } from '../../keys/policy/key-policy';
 import type { KeyPolicy } from '../../keys/policy/key-policy';
+import type { ReportSigner } from '../../keys/signing/report-signer';
 import type { KmsProvider } from '../../kms/kms-provider';
 
 import { optionProblems } from './option-rules';
@@ -114,6 +116,16 @@ export function accessLogProblem({
   return audit === false
     ? 'accessLog needs the audit log, whose key seals the table, or a sink of its own'
     : undefined;
+}
+
+/** Returns what is wrong with the option `signer`. */
+export function signerProblem({ signer }: { readonly signer?: ReportSigner }): string | undefined {
+  if (signer === undefined) return undefined;
+  const { publicKey, sign } = signer as Partial<ReportSigner>;
+  const isKey = publicKey instanceof Uint8Array && publicKey.length === ED25519_PUBLIC_KEY_BYTES;
+  return isKey && typeof sign === 'function'
+    ? undefined
+    : 'signer must be { publicKey: the 32 bytes of an Ed25519 key, sign: (data) => its signature }';
 }
 
 /** Returns what is wrong with the option `approvals`. */

@@ -38,7 +38,7 @@ export function installedApprovals(installation: ApprovalSources): InstalledAppr
     lastEntry: () => installation.audit.lastKnown(POLICY_MARK_ID),
     anchored: async () => (await anchored())?.policy,
     anchor: async ({ version, id }) => {
-      await installation.audit.anchor?.noteApprovals({ policy: { version, id }, used: {} });
+      await installation.audit.anchor?.note({ policy: { version, id }, used: {} });
     },
   });
   const parts: GateParts<QueryRunner> = {
@@ -50,7 +50,7 @@ export function installedApprovals(installation: ApprovalSources): InstalledAppr
     isAnchored: async (id) => Object.hasOwn((await anchored())?.used ?? {}, id),
     anchorUse: async (id, expires, connection) => {
       const used = { [id]: expires.getTime() };
-      await installation.audit.anchor?.noteApprovals({ used }, connection);
+      await installation.audit.anchor?.note({ used }, connection);
     },
   };
   return { ...parts, store, policies, gate: new ApprovalGate(parts) };

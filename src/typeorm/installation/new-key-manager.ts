@@ -7,6 +7,7 @@ import type { CheckedOptions } from '../declare/field-encryption-options';
 import { TypeormAuditStore } from '../tables/typeorm-audit-store';
 import type { TypeormKeyStore } from '../tables/typeorm-key-store';
 import { TypeormScopeKeyStore } from '../tables/typeorm-scope-key-store';
+import { TypeormSigningKeyStore } from '../tables/typeorm-signing-key-store';
 
 import type { InstalledApprovals } from './installed-approvals';
 
@@ -45,6 +46,7 @@ export function newKeyManager({
     wallClock: options.now,
     anchor: options.anchor,
     source: dataSource,
+    signing: new TypeormSigningKeyStore(dataSource),
     scopes: { store: new TypeormScopeKeyStore(dataSource), kmsOf: options.kmsOf },
     audit: {
       entries: new TypeormAuditStore(dataSource),

@@ -3,11 +3,12 @@ import type { DataSource, EntitySchema } from 'typeorm';
 import { missingTables } from '../connection/table-access';
 
 import { ACCESS_TABLE_MIGRATION, AccessSchema } from './access-table';
-import { ApprovalSchema, APPROVALS_MIGRATION } from './approval-table';
 import { DataKeySchema, KEY_TABLE_MIGRATION } from './data-key-table';
 import { RangeSchema, RUN_TABLES_MIGRATION, RunSchema } from './run-tables';
 import { SCOPE_KEYS_MIGRATION, ScopeKeySchema } from './scope-key-table';
+import { ApprovalSchema, APPROVALS_MIGRATION } from './typeorm-approval-store';
 import { AUDIT_TABLE_MIGRATION, AuditSchema } from './typeorm-audit-store';
+import { SIGNING_KEYS_MIGRATION, SigningKeySchema } from './typeorm-signing-key-store';
 
 /** The library's own tables, and the migrations that create them. */
 export const OWN_TABLES: readonly { readonly schema: EntitySchema; readonly migration: string }[] =
@@ -19,6 +20,7 @@ export const OWN_TABLES: readonly { readonly schema: EntitySchema; readonly migr
     { schema: ScopeKeySchema, migration: SCOPE_KEYS_MIGRATION },
     { schema: AccessSchema, migration: ACCESS_TABLE_MIGRATION },
     { schema: ApprovalSchema, migration: APPROVALS_MIGRATION },
+    { schema: SigningKeySchema, migration: SIGNING_KEYS_MIGRATION },
   ];
 
 /**

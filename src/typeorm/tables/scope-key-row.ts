@@ -1,8 +1,7 @@
 import type { QueryRunner } from 'typeorm';
 
 import { FORMATS, isDataKeyId, keyPrefix } from '../../format/data-key-id';
-import type { KeySuite } from '../../keys/record/key-record';
-import type { ScopeKeyRecord } from '../../keys/record/scope-key-record';
+import type { ScopeKeyRecord, ScopeKeySuite } from '../../keys/record/scope-key-record';
 import type { ScopeKeyChange } from '../../keys/scopes/scope-key-store';
 import { dialectOf } from '../dialect/dialect-of';
 
@@ -89,7 +88,7 @@ export function recordOf(row: ScopeKeyRow): ScopeKeyRecord {
     purpose: stored.cell('purpose', readOneOf(PURPOSES), UNKNOWN),
     version: stored.cell('version', readWholeNumber, 0),
     state: stored.cell('state', readOneOf(STATES), 'deactivated'),
-    suite: stored.text('suite') as KeySuite,
+    suite: stored.text('suite') as ScopeKeySuite,
     branchId: stored.cell('branchId', readKeyId, ''),
     since: stored.cell('since', readDate, new Date(0)),
     sealed: stored.cell('sealed', readBytes, Buffer.alloc(0)),

@@ -27,6 +27,7 @@ const CURRENT_STATES: Readonly<Record<KeyPurpose, readonly KeyState[]>> = {
   data: ['active', 'preActive'],
   index: READABLE_STATES,
   audit: ['active'],
+  signing: ['active'],
 };
 
 /** The uses of keys by stored rows of the entities. */

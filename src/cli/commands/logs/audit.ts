@@ -126,7 +126,7 @@ function inWords(state: string | null | undefined, epoch: number | null | undefi
 const KEY_OPERATIONS: Readonly<Record<Exclude<AuditOperation, `data ${string}`>, true>> = {
   ...{ create: true, announce: true, activate: true, rotate: true, deactivate: true },
   ...{ suspend: true, resume: true, revoke: true, destroy: true, rewrap: true, adopt: true },
-  ...{ backup: true, restore: true, drill: true, acceptEpoch: true },
+  ...{ backup: true, restore: true, drill: true, acceptEpoch: true, sign: true },
   ...{ shred: true, cancelShred: true, hold: true, release: true, allScopes: true, maintain: true },
   ...{ 'access list': true, approvals: true, approve: true, attempts: true },
 };

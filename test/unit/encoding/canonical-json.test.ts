@@ -1,5 +1,6 @@
-import { canonicalJson } from '../../../src/approvals/canonical-json';
-import type { CanonicalValue } from '../../../src/approvals/canonical-json';
+import { shownJson } from '../../../src/approvals/shown-json';
+import { canonicalJson } from '../../../src/encoding/canonical-json';
+import type { CanonicalValue } from '../../../src/encoding/canonical-json';
 import { UnsupportedValueError } from '../../../src';
 
 describe('Canonical JSON', () => {
@@ -28,7 +29,7 @@ describe('Canonical JSON', () => {
     ['a blank Braille pattern', '\u2800'],
     ['a filler', '\u3164'],
     ['a tag', '\u{e0041}'],
-  ])('does not hold %s', (_, value) => {
-    expect(() => canonicalJson(value)).toThrow(UnsupportedValueError);
+  ])('does not show those who approve %s', (_, value) => {
+    expect(() => shownJson(value)).toThrow(UnsupportedValueError);
   });
 });

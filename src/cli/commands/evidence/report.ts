@@ -1,30 +1,41 @@
-import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 
-import { counted, grouped } from '../../doctor/finding';
-import { RENDERINGS, REPORT_FORMATS } from '../../evidence/renderings/renderings';
-import type { ReportFormat, Rendering } from '../../evidence/renderings/renderings';
-import type { EvidenceReport } from '../../evidence/report';
-import type { Session } from '../load/session';
-import { CommandError, EXIT_CODES } from '../terminal/command-error';
+import { counted, grouped } from '../../../doctor/finding';
+import { RENDERINGS, REPORT_FORMATS } from '../../../evidence/renderings/renderings';
+import type { ReportFormat, Rendering } from '../../../evidence/renderings/renderings';
+import type { EvidenceReport } from '../../../evidence/report';
+import type { Session } from '../../load/session';
+import { CommandError, EXIT_CODES } from '../../terminal/command-error';
 
-import type { ChooseWork, CommandWork } from './common-options';
+import type { ChooseOffline, ChooseWork, CommandWork } from '../common-options';
+
+import { addReportVerify } from './report-verify';
 
 interface ReportFlags {
   readonly format?: readonly ReportFormat[];
   readonly output?: string;
   readonly check?: boolean;
   readonly samples?: number;
+  readonly since?: string;
 }
 
-/** Collects the report, and writes its forms to a folder, or one of them to stdout. */
-function report({ format, output, check = false, samples }: ReportFlags): CommandWork {
+/** Collects the report, and writes its forms to a folder with a signed note, or one of them to stdout. */
+function report({ format, output, check = false, samples, since }: ReportFlags): CommandWork {
   return async (session) => {
     const { fieldEncryption } = session;
-    const collected = await fieldEncryption.report(samples === undefined ? {} : { samples });
-    const files = output === undefined ? [] : await write(session, collected, output, format);
+    const options = {
+      ...(samples === undefined ? {} : { samples }),
+      ...(since === undefined ? {} : { since: await readFile(since) }),
+    };
+    const { report: collected, files } =
+      output === undefined
+        ? { report: await fieldEncryption.report(options), files: [] }
+        : await fieldEncryption.writeEvidence(output, {
+            ...options,
+            ...(format && { formats: format }),
+          });
     const shown = output === undefined ? await onlyForm(session, collected, format) : undefined;
     const failed = check && collected.violations.length > 0;
     return {
@@ -33,22 +44,6 @@ function report({ format, output, check = false, samples }: ReportFlags): Comman
       exitCode: failed ? EXIT_CODES.failed : EXIT_CODES.done,
     };
   };
-}
-
-async function write(
-  session: Session,
-  collected: EvidenceReport,
-  folder: string,
-  formats: readonly ReportFormat[] = REPORT_FORMATS,
-): Promise<string[]> {
-  await mkdir(folder, { recursive: true });
-  const files: string[] = [];
-  for (const format of new Set(formats)) {
-    const file = join(folder, RENDERINGS[format].file);
-    await writeFile(file, rendered(session, collected, format));
-    files.push(file);
-  }
-  return files;
 }
 
 /** Renders the form that was asked for; undefined for none, which is a summary. */
@@ -103,9 +98,14 @@ function samplesOf(text: string): number {
 }
 
 /** Adds the command that collects the evidence. */
-export function addReport(program: Command, choose: ChooseWork): void {
-  program
-    .command('report')
+export function addReport(
+  program: Command,
+  choose: ChooseWork,
+  chooseOffline: ChooseOffline,
+): void {
+  const command = program.command('report');
+  addReportVerify(command, chooseOffline);
+  command
     .description('collect the evidence on columns, keys and logs, and apply the rules to it')
     .option(
       '--format <format>',
@@ -116,6 +116,7 @@ export function addReport(program: Command, choose: ChooseWork): void {
       '--output <folder>',
       'write files to this folder, in all formats or those that are given',
     )
+    .option('--since <note>', 'an earlier report.note, from whose audit log this one must go on')
     .option('--check', 'exit with 1 if a rule is broken, for CI')
     .option('--samples <n>', 'values to read of each column, 20 by default', samplesOf)
     .action((flags: ReportFlags) => {

@@ -1,0 +1,87 @@
+import { createHash } from 'node:crypto';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { ConfigurationError } from '../errors';
+import type { Installation } from '../typeorm/installation/installation';
+
+import { collectReport } from './collect-report';
+import type { ReportOptions } from './collect-report';
+import { CONSISTENCY_FILE, writeConsistency } from './consistency-file';
+import { writeEvidenceNote } from './evidence-note';
+import { RENDERINGS, REPORT_FORMATS } from './renderings/renderings';
+import type { Rendering, ReportFormat } from './renderings/renderings';
+import type { EvidenceReport } from './report';
+
+/** Name of the signed note in the folder. */
+export const NOTE_FILE = 'report.note';
+
+/** Options of {@link FieldEncryption.writeEvidence}. */
+export interface EvidenceOptions extends ReportOptions {
+  /** The forms of the report. Defaults to all. */
+  readonly formats?: readonly ReportFormat[];
+}
+
+/** What was written. */
+export interface WrittenEvidence {
+  readonly report: EvidenceReport;
+  /** Paths of the files, that of the signed note last. */
+  readonly files: readonly string[];
+}
+
+const ALL_FILES = [
+  ...Object.values(RENDERINGS).map(({ file }) => file),
+  ...[CONSISTENCY_FILE, NOTE_FILE],
+];
+
+type Text = ReturnType<Rendering['render']>;
+
+/** See {@link FieldEncryption.writeEvidence}. */
+export async function writeEvidence(
+  installation: Installation,
+  folder: string,
+  { formats = REPORT_FORMATS, ...options }: EvidenceOptions = {},
+): Promise<WrittenEvidence> {
+  const unknown = formats.find((format) => !Object.hasOwn(RENDERINGS, format));
+  if (unknown !== undefined) throw unknownFormat();
+  const report = await collectReport(installation, options);
+  await mkdir(folder, { recursive: true });
+  // The note is to know all files that are there.
+  for (const name of ALL_FILES) await rm(join(folder, name), { force: true });
+  const digests: Record<string, string> = {};
+  const write = async (name: string, text: Text): Promise<void> => {
+    digests[name] = await writeHashed(join(folder, name), text);
+  };
+  for (const format of new Set(formats)) {
+    const { file, render }: Rendering = RENDERINGS[format];
+    await write(
+      file,
+      render(report, (range) => installation.audit.list(range)),
+    );
+  }
+  const { consistency, tree } = report.audit;
+  if (consistency !== null && consistency.proof.length > 0) {
+    const { from, proof } = consistency;
+    await write(CONSISTENCY_FILE, [writeConsistency(from, tree.size, proof)]);
+  }
+  const note = await writeEvidenceNote(installation, { tree, time: report.time, digests });
+  await writeFile(join(folder, NOTE_FILE), note);
+  return { report, files: [...Object.keys(digests), NOTE_FILE].map((name) => join(folder, name)) };
+}
+
+/** Writes a file, and returns its SHA-256 in hexadecimal. */
+async function writeHashed(path: string, text: Text): Promise<string> {
+  const hash = createHash('sha256');
+  const noting = async function* (): AsyncGenerator<string> {
+    for await (const part of text) {
+      hash.update(part);
+      yield part;
+    }
+  };
+  await writeFile(path, noting());
+  return hash.digest('hex');
+}
+
+function unknownFormat(): ConfigurationError {
+  return new ConfigurationError(`report: a format is one of ${REPORT_FORMATS.join(', ')}.`);
+}
