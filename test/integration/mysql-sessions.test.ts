@@ -73,6 +73,39 @@ describeDatabases(kinds, 'A session', (kind) => {
         await admin.query(`SET GLOBAL ${name} = DEFAULT`);
       }
     });
+
+    it.each([
+      ['character_set_results = latin1', /character_set_results.*utf8mb4/],
+      ['character_set_connection = latin1', /not utf8mb4.*charset/],
+      ['character_set_results = NULL', undefined],
+    ])('is looked at as it is after init_connect: SET %s', async (setting, message) => {
+      await admin.query("CREATE USER low@'127.0.0.1' IDENTIFIED BY 'low'");
+      await admin.query('CREATE DATABASE low');
+      await admin.query("GRANT ALL ON low.* TO low@'127.0.0.1'");
+      await admin.query('SET GLOBAL init_connect = ?', [`SET ${setting}`]);
+      const url = new URL(server.url);
+      [url.username, url.password, url.pathname] = ['low', 'low', 'low'];
+      const dataSource = withFieldEncryption(
+        new DataSource({ type: 'mariadb', url: url.href, entities: [Patient] }),
+        { kms: keyFileKms() },
+      );
+      try {
+        const error = await dataSource.initialize().then(
+          () => undefined,
+          (e: unknown) => e,
+        );
+        if (message === undefined) expect(error).toBeUndefined();
+        else {
+          expect(error).toMatchObject({ code: 'ERR_CONFIGURATION' });
+          expect((error as Error).message).toMatch(message);
+        }
+      } finally {
+        if (dataSource.isInitialized) await dataSource.destroy();
+        await admin.query('SET GLOBAL init_connect = DEFAULT');
+        await admin.query('DROP DATABASE low');
+        await admin.query("DROP USER low@'127.0.0.1'");
+      }
+    });
   });
 
   it('is refused for a table without transactions', async () => {

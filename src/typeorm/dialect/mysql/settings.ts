@@ -19,12 +19,16 @@ interface Rule {
 const NAMES = [
   'autocommit',
   'character_set_client',
+  'character_set_connection',
+  'character_set_results',
   'sql_mode',
   'sql_select_limit',
   'transaction_isolation',
   'tx_isolation',
   'version',
 ];
+
+const SETTINGS_SQL = `SHOW VARIABLES WHERE Variable_name IN (${NAMES.map((name) => `'${name}'`).join(', ')})`;
 
 /** The versions from which the SQL of this library is tested, or documented to work. */
 const OLDEST = { MariaDB: [10, 6, 0], MySQL: [8, 0, 22] } as const;
@@ -47,10 +51,18 @@ const RULES: readonly Rule[] = [
     remedy: 'Set autocommit = 1',
   },
   {
-    isMet: ({ character_set_client: charset }) => charset === 'utf8mb4',
+    isMet: ({ character_set_client: client, character_set_connection: connection }) =>
+      client === 'utf8mb4' && connection === 'utf8mb4',
     problem:
       'the character set of the connection is not utf8mb4, so that characters would become question marks',
     remedy: "Take the option charset away, or give charset: 'utf8mb4'",
+  },
+  {
+    // Empty where results are sent as they are stored, which the driver is told with each column.
+    isMet: ({ character_set_results: charset }) => charset === 'utf8mb4' || charset === '',
+    problem:
+      'the character set of results (character_set_results) is not utf8mb4, so that a run would read question marks and encrypt these',
+    remedy: 'Set character_set_results = utf8mb4',
   },
   {
     isMet: ({ sql_select_limit: limit }) => BigInt(limit ?? 0) >= 2n ** 63n,
@@ -75,7 +87,7 @@ export async function requireSettings(
   dataSource: DataSource,
   tables: readonly EntityMetadata[],
 ): Promise<void> {
-  await requireServer(dataSource);
+  await requireSession((sql) => dataSource.query(sql));
   await requireTransactions(dataSource, tables);
 }
 
@@ -103,10 +115,16 @@ async function requireTransactions(
   );
 }
 
-async function requireServer(dataSource: DataSource): Promise<void> {
-  const rows = await dataSource.query<{ Variable_name: string; Value: string }[]>(
-    `SHOW VARIABLES WHERE Variable_name IN (${NAMES.map((name) => `'${name}'`).join(', ')})`,
-  );
+/**
+ * Refuses settings of one session: the application may change them after the start, or for some connections only.
+ *
+ * @param read - runs SQL in the session.
+ * @throws {@link ConfigurationError}
+ */
+export async function requireSession(
+  read: (sql: string) => Promise<readonly unknown[]>,
+): Promise<void> {
+  const rows = (await read(SETTINGS_SQL)) as { Variable_name: string; Value: string }[];
   const settings: Settings = Object.fromEntries(
     rows.map(({ Variable_name: name, Value: value }) => [name.toLowerCase(), value]),
   );
