@@ -42,7 +42,7 @@ describeDatabases(kinds, 'A session', (kind) => {
     let admin: DataSource;
 
     beforeAll(async () => {
-      server = await startMariadb();
+      server = await startMariadb({ options: ['log-bin'] });
       admin = await new DataSource({ type: 'mariadb', url: server.url }).initialize();
     });
     afterAll(async () => {
@@ -56,6 +56,7 @@ describeDatabases(kinds, 'A session', (kind) => {
       ['autocommit', 0, /autocommit is off/],
       ['sql_select_limit', 1000, /sql_select_limit/],
       ['tx_isolation', 'READ-UNCOMMITTED', /not committed.*READ COMMITTED/],
+      ['binlog_format', 'STATEMENT', /binlog_format is STATEMENT.*ROW or MIXED/],
     ])('is refused where %s is %p, before anything is written', async (name, value, message) => {
       await admin.query(`SET GLOBAL ${name} = ?`, [value]);
       try {

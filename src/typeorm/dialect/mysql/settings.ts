@@ -18,9 +18,11 @@ interface Rule {
 
 const NAMES = [
   'autocommit',
+  'binlog_format',
   'character_set_client',
   'character_set_connection',
   'character_set_results',
+  'log_bin',
   'sql_mode',
   'sql_select_limit',
   'transaction_isolation',
@@ -75,6 +77,13 @@ const RULES: readonly Rule[] = [
     problem:
       'transactions read what others have not committed, keys that may be rolled back among it',
     remedy: 'Set the isolation to READ COMMITTED or higher',
+  },
+  {
+    // Each write fails once its key is too old, by the clock at the time that it is executed.
+    isMet: ({ log_bin, binlog_format }) => log_bin !== 'ON' || binlog_format !== 'STATEMENT',
+    problem:
+      'binlog_format is STATEMENT, and writes that are replayed later fail, so that replicas stop and a recovery to a point in time loses rows',
+    remedy: 'Set binlog_format = ROW or MIXED',
   },
 ];
 
