@@ -62,10 +62,7 @@ describeDatabases([mariadb], 'A run on MySQL', (kind) => {
     await pages().insert({ id: 1, text: '1' });
     await dataSource.query("UPDATE page SET text = 'Łódź, 東京'");
     dataSource = cleanup.add(
-      await protect(
-        { ...database, dataSourceOptions: { ...database.dataSourceOptions, poolSize: 1 } },
-        { legacyPlaintext: ['Page.text', 'Page.title'] },
-      ).initialize(),
+      await protect(database, { legacyPlaintext: ['Page.text'] }, { poolSize: 1 }).initialize(),
     );
     await dataSource.query('SET character_set_results = latin1');
     const refused = await rejection(handle().encrypt());

@@ -23,7 +23,15 @@ import {
 import type { FindOperator, Repository, SelectQueryBuilder } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption } from '../../src';
 import { describeEachDatabase } from '../support/databases';
-import { Clinic, expectRefused, ids, openWorld, Patient, Visit } from '../support/lookup-world';
+import {
+  Clinic,
+  expectRefused,
+  ids,
+  Mailbox,
+  openWorld,
+  Patient,
+  Visit,
+} from '../support/lookup-world';
 import type { World } from '../support/lookup-world';
 import { sqlOf } from '../support/sql-of';
 
@@ -322,6 +330,69 @@ describeEachDatabase('queries that ciphertext cannot answer', (database) => {
     await expectRefused(world, () =>
       select().select('p.email', 'mail').orderBy('mail').getRawMany(),
     );
+  });
+
+  describe('of a statement that a part goes on with rows of other tables', () => {
+    const box = (): SelectQueryBuilder<Mailbox> =>
+      world.ds.getRepository(Mailbox).createQueryBuilder('m').select('m.id', 'id');
+    const refusedAll = async (builder: SelectQueryBuilder<never>): Promise<void> => {
+      await expectRefused(world, () => builder.setParameter('v', value).getRawMany());
+    };
+
+    it.each([
+      '1 = 0 UNION SELECT id FROM patient WHERE email <> :v',
+      '1 = 0 UNION ALL SELECT p.id FROM patient p WHERE p.email <> :v',
+      '1 = 0 UNION (SELECT id FROM patient WHERE email <> :v)',
+      '1 = 0) UNION SELECT id FROM patient WHERE (email <> :v',
+      '1 = 1 INTERSECT SELECT id FROM patient WHERE email <> :v',
+      '1 = 1 EXCEPT SELECT x.id FROM mailbox, patient x WHERE x.email <> :v',
+      '1 = 0 UNION SELECT x.id FROM mailbox JOIN (patient x) ON 1 = 1 WHERE x.email <> :v',
+      '1 = 0 UNION TABLE patient',
+      // Other parts may name the columns.
+      '1 = 0 UNION SELECT x.id FROM patient x',
+      'EXISTS (VALUES (:v) INTERSECT SELECT email FROM patient)',
+      'EXISTS ((VALUES (:v)) INTERSECT (SELECT email FROM patient))',
+      'EXISTS (SELECT 1 FROM ((VALUES (:v)) INTERSECT SELECT email FROM patient) x)',
+    ])('refuses %j in conditions, HAVING and GROUP BY', async (sql) => {
+      await refusedAll(box().where(sql) as never);
+      await refusedAll(box().where('m.id > 0').andWhere(sql) as never);
+      await refusedAll(box().groupBy('m.id').having(sql) as never);
+      await refusedAll(box().groupBy(`m.id, ${sql}`) as never);
+      await refusedAll(box().leftJoin(Mailbox, 'n', sql) as never);
+    });
+
+    it('refuses other tables in a selection and after a condition of a join', async () => {
+      await refusedAll(
+        box().select('z.id FROM patient z WHERE z.email <> :v UNION SELECT m.id') as never,
+      );
+      await refusedAll(box().select('z.id FROM mailbox m, patient z UNION SELECT m.id') as never);
+      for (const sql of ['1 = 1, patient z', '1 = 1 JOIN patient z ON 1 = 1']) {
+        await refusedAll(box().leftJoin(Mailbox, 'n', sql).where('z.email <> :v') as never);
+      }
+      await expectRefused(world, () =>
+        world.ds
+          .getRepository(Mailbox)
+          .update({ id: 1 }, { email: () => "'x' FROM patient z" } as never),
+      );
+    });
+
+    it('refuses to compare its own encrypted columns with other rows', async () => {
+      await refusedAll(select().select('p.email').where('1 = 1 INTERSECT SELECT :v') as never);
+      await refusedAll(select().where('1 = 1 EXCEPT SELECT m.email FROM mailbox m') as never);
+    });
+
+    it('leaves alone what goes on with no encrypted table, and what only looks so', async () => {
+      await box().where('1 = 0 UNION SELECT n.id FROM mailbox n').getRawMany();
+      await box().leftJoin(Mailbox, 'n', "1 = 1 AND COALESCE(n.email, 'patient') <> ''").getMany();
+      await box().where('m.owner IN (SELECT p.id FROM patient p, mailbox n)').getRawMany();
+      await box().where("m.email <> 'from patient, union patient'").getRawMany();
+      await select().where("p.name <> 'union'").andWhere('p.points + 1 > 0').getMany();
+      await select()
+        .where('EXISTS (SELECT m.owner FROM mailbox m UNION SELECT n.id FROM mailbox n)')
+        .getMany();
+      if (database.dialect !== 'mysql')
+        await select().where("p.name IS DISTINCT FROM 'patient'").getMany();
+    });
   });
 
   it('refuses names that the result gives encrypted properties, in any clause', async () => {

@@ -40,8 +40,8 @@ const SERVER_FOLDERS = ['/usr/sbin', '/usr/local/sbin'];
  */
 export async function startMariadb({
   durable = false,
-  options = [],
-}: { readonly durable?: boolean; readonly options?: readonly string[] } = {}): Promise<TestServer> {
+  options = [] as readonly string[],
+} = {}): Promise<TestServer> {
   const [install, mariadbd] = [installed('mariadb-install-db'), installed('mariadbd')];
   return startServer('MariaDB', async (folder, port) => {
     const password = randomBytes(16).toString('hex');

@@ -134,6 +134,22 @@ export function isQuery(nodes: readonly SqlNode[]): boolean {
   return second === undefined || isKeyword(second, ...SET_OPERATORS, 'order', 'limit', 'offset');
 }
 
+/** Whether the nodes in parentheses are a query, also one that begins with VALUES or parentheses. */
+export function isSubQuery(nodes: readonly SqlNode[]): boolean {
+  return isQuery(nodes) || nodes.some((node) => isKeyword(node, ...SET_OPERATORS));
+}
+
+/** Finds the word outside of parentheses by which an expression adds rows of other tables to its statement. */
+export function addedQuery(nodes: readonly SqlNode[], isJoin: boolean): string | undefined {
+  const at = nodes.findIndex((node, i) => {
+    if (isKeyword(node, 'from')) return !isKeyword(nodes[i - 1], 'distinct');
+    return isKeyword(node, ...SET_OPERATORS, 'join') || (isJoin && isSymbol(node, ','));
+  });
+  const found = nodes[at];
+  if (found?.kind === 'name') return found.parts.join('').toUpperCase();
+  return found === undefined ? undefined : 'a comma';
+}
+
 /** Yields a list of nodes, and those within its parentheses. */
 export function* withinGroups(nodes: readonly SqlNode[]): Generator<readonly SqlNode[]> {
   yield nodes;

@@ -1,9 +1,10 @@
 import { dialectOf } from '../../dialect/dialect-of';
 import type { Installation } from '../../installation/installation';
 import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
-import { rawUse } from '../../sql/raw-use';
+import { encryptedTableIn } from '../../sql/opaque-sql';
+import { hiddenUse, rawUse } from '../../sql/raw-use';
 import { SqlCheck } from '../../sql/sql-check';
-import { hasPosition } from '../../sql/sql-clauses';
+import { addedQuery, hasPosition } from '../../sql/sql-clauses';
 import { isKeyword } from '../../sql/sql-nodes';
 import type { SqlNode } from '../../sql/sql-nodes';
 import { sqlNodes } from '../../sql/sql-scanner';
@@ -15,11 +16,11 @@ import type { DerivedTables } from './derived-tables';
 import { Tables } from './entity-tables';
 import type { EntityTable } from './entity-tables';
 import { assertNamesSeen, assertOneValue, mentionsRow, seenNodes } from './hidden-names';
-import { rawFragments, RETURNING, VALUE } from './raw-fragments';
+import { JOIN_CONDITION, rawFragments, RETURNING, VALUE } from './raw-fragments';
 import type { Fragment } from './raw-fragments';
 
-/** Found in SQL that may read from a table of its own. */
-const READS = /\b(?:select|table)\b/i;
+/** Found in SQL that may read from a table of its own, without words of their own, as numbers may stand before them. */
+const READS = /select|table|from|join|union|intersect|except/i;
 /** Clauses that may name a selection by its position. */
 const SORTING = ['ORDER BY', 'GROUP BY', 'DISTINCT ON'];
 /** Found in what may be such a position. */
@@ -54,11 +55,12 @@ export function assertNoRawUse(expressions: Expressions, installation: Installat
     const isConcerned =
       mentions(sql, names) ||
       mentionsRow(sql.toLowerCase(), expressions, installation) ||
-      readsEncryptedTable(sql, installation);
+      (mayRead({ sql, clause }) && (names.length > 0 || Tables.of(installation).mentionedIn(sql)));
     if (!isConcerned) continue;
     const check = new SqlCheck(Tables.of(installation), clause, derived?.named);
     const nodes = seenNodes({ sql, clause }, installation, entities[0]);
     scope ??= scopeOf(expressions, installation, derived);
+    assertNothingAdded(nodes, clause, scope, installation);
     if (clause === RETURNING) check.outputs(nodes, scope);
     else check.expression(nodes, scope);
     const written = writtenNodes(nodes, clause);
@@ -179,8 +181,24 @@ function mentions(sql: string, names: readonly string[]): boolean {
   return names.some((name) => lower.includes(name));
 }
 
-function readsEncryptedTable(sql: string, installation: Installation): boolean {
-  return READS.test(sql) && Tables.of(installation).mentionedIn(sql);
+function mayRead({ sql, clause }: Fragment): boolean {
+  return READS.test(sql) || (clause === JOIN_CONDITION && sql.includes(','));
+}
+
+/**
+ * Refuses a part of a statement that goes on with rows of other tables, such as by UNION, where some are encrypted: the
+ * names of these mean something else from there on, in other parts, too.
+ */
+function assertNothingAdded(
+  nodes: readonly SqlNode[],
+  clause: string,
+  scope: Scope,
+  installation: Installation,
+): void {
+  const word = addedQuery(nodes, clause === JOIN_CONDITION);
+  if (word === undefined) return;
+  const column = scope.anyEncrypted() ?? encryptedTableIn(nodes, Tables.of(installation));
+  if (column !== undefined) throw hiddenUse(column, clause, `${word} outside of parentheses`);
 }
 
 /** Refuses DISTINCT over ciphertexts, which all differ, unless the primary key tells the rows apart anyway. */
