@@ -1,12 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { inspect } from 'node:util';
 import { createConnection } from 'mysql2/promise';
-import { Column, DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm';
+import { Column, DataSource, Entity, PrimaryColumn, PrimaryGeneratedColumn } from 'typeorm';
 import {
   BlindIndex,
   ConfigurationError,
   Encrypted,
   fieldEncryption,
+  KeyScope,
+  withKeyScope,
   withFieldEncryption,
 } from '../../src';
 import { DATABASES, describeDatabases } from '../support/databases';
@@ -20,6 +22,13 @@ class Patient {
   @Column({ unique: true }) file!: string;
   @Column({ type: 'int', nullable: true }) room?: number;
   @Encrypted() @BlindIndex({ unique: true }) email!: string;
+}
+
+@Entity()
+class Chart {
+  @PrimaryColumn() id!: number;
+  @KeyScope({ kind: 'tenant' }) @Column() tenant!: string;
+  @Encrypted() text!: string;
 }
 
 const kinds = DATABASES.filter(({ dialect }) => dialect === 'mysql');
@@ -159,21 +168,58 @@ describeDatabases(kinds, 'A session', (kind) => {
   });
 
   it.each([
-    ['of TypeORM', (source: DataSource) => source.transaction('READ UNCOMMITTED', () => done())],
-    [
-      'in SQL',
-      (source: DataSource) =>
-        source.query('set session transaction isolation level read uncommitted'),
-    ],
-  ])('may not read what others have not committed: %s', async (_, begin) => {
+    'of TypeORM',
+    'SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED',
+    'set transaction isolation level read /* a */ uncommitted',
+    '/* a */ SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED',
+    'SET TRANSACTION ISOLATION LEVEL READ /*!50000 UNCOMMITTED */',
+    'SET @@tx_isolation = 0',
+    "SET @a = 1, @@`transaction_isolation` := CONCAT('READ-', 'UNCOMMITTED')",
+  ])('may not read what others have not committed: %s', async (sql) => {
     const database = await cleanup.create(kind, { entities: [Patient], synchronize: true });
     const dataSource = await cleanup.add(protect(database)).initialize();
-    const refused = await rejection(() => begin(dataSource));
+    const refused = await rejection(() =>
+      sql === 'of TypeORM'
+        ? dataSource.transaction('READ UNCOMMITTED', () => Promise.resolve())
+        : dataSource.query(sql),
+    );
     expect(refused).toMatchObject({ code: 'ERR_CONFIGURATION' });
     expect(refused.message).toMatch(/READ UNCOMMITTED is refused/);
     await dataSource.transaction('READ COMMITTED', (manager) =>
       manager.save(Patient, { file: '1', email: 'ada@example.org' }),
     );
+    await dataSource.query("SET @@tx_isolation = 'READ-COMMITTED'");
+  });
+
+  it.each([
+    'SET SESSION tx_isolation = 0',
+    'SET @@SESSION.tx_isolation = CONCAT("READ-", "UNCOMMITTED")',
+    "EXECUTE IMMEDIATE CONCAT('SET SESSION TRANSACTION ISOLATION LEVEL READ UN', 'COMMITTED')",
+  ])('reads no key of others before it is committed: %s', async (sql) => {
+    const database = await cleanup.create(kind, { entities: [Chart], synchronize: true });
+    const [writer, reader] = [
+      await cleanup.add(protect(database)).initialize(),
+      await cleanup.add(protect(database)).initialize(),
+    ];
+    await fieldEncryption(writer).ready();
+    await fieldEncryption(reader).ready();
+    const [theirs, ours] = [writer.createQueryRunner(), reader.createQueryRunner()];
+    try {
+      await theirs.startTransaction();
+      await theirs.manager.insert(Chart, { id: 1, tenant: 't', text: 'canary' });
+      await ours.query(sql);
+      await ours.startTransaction();
+      const insert = ours.manager.insert(Chart, { id: 2, tenant: 't', text: 'canary' });
+      expect(await rejection(insert)).toMatchObject({ code: 'ERR_CONFIGURATION' });
+      await ours.rollbackTransaction();
+      await ours.query("SET SESSION tx_isolation = 'REPEATABLE-READ'");
+      await theirs.rollbackTransaction();
+      await ours.manager.insert(Chart, { id: 2, tenant: 't', text: 'canary' });
+    } finally {
+      await Promise.all([theirs.release(), ours.release()]);
+    }
+    const found = await withKeyScope({ tenant: 't' }, () => writer.manager.find(Chart));
+    expect(found).toMatchObject([{ id: 2, text: 'canary' }]);
   });
 
   describe('that fails', () => {
@@ -237,7 +283,3 @@ describeDatabases(kinds, 'A session', (kind) => {
     });
   });
 });
-
-function done(): Promise<void> {
-  return Promise.resolve();
-}

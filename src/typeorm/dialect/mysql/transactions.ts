@@ -3,6 +3,7 @@ import type { QueryRunner } from 'typeorm';
 import type { Transactions } from '../transactions';
 
 import { openWriters } from './open-writers';
+import { readsUncommitted, letsReadUncommitted } from './isolation';
 import { liftIdleLimit, limitIdleTime, withLimitedLockWaits } from './session-limits';
 import { lockIndex, lockTokens } from './token-locks';
 
@@ -12,7 +13,8 @@ const IN_TRANSACTION = 1;
 export const mysqlTransactions: Transactions = {
   shareConnection: false,
   isolation: 'READ COMMITTED',
-  uncommittedReads: /^\s*SET\b[^]*\bREAD[\s-]+UNCOMMITTED\b/i,
+  readsUncommitted,
+  letsReadUncommitted,
   isActive,
   withLimitedLockWaits,
   limitIdleTime,
