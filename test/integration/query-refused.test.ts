@@ -370,9 +370,7 @@ describeEachDatabase('queries that ciphertext cannot answer', (database) => {
         await refusedAll(box().leftJoin(Mailbox, 'n', sql).where('z.email <> :v') as never);
       }
       await expectRefused(world, () =>
-        world.ds
-          .getRepository(Mailbox)
-          .update({ id: 1 }, { email: () => "'x' FROM patient z" }),
+        world.ds.getRepository(Mailbox).update({ id: 1 }, { email: () => "'x' FROM patient z" }),
       );
     });
 
@@ -393,6 +391,46 @@ describeEachDatabase('queries that ciphertext cannot answer', (database) => {
       if (database.dialect !== 'mysql')
         await select().where("p.name IS DISTINCT FROM 'patient'").getMany();
     });
+  });
+
+  it.each(['only', 'full', 'lateral', 'tablesample', 'window', 'offset', 'for', 'set'])(
+    'takes %s for the name that it is to some databases',
+    async (word) => {
+      const inQuery = (sql: string): SelectQueryBuilder<Mailbox> =>
+        world.ds
+          .getRepository(Mailbox)
+          .createQueryBuilder('m')
+          .where(`m.id IN (${sql})`, { v: value });
+      for (const sql of [
+        `SELECT id FROM patient ${word} WHERE ${word}.email <> :v`,
+        `SELECT id FROM patient AS ${word} WHERE ${word}.email <> :v`,
+        `SELECT id FROM patient ${word}, mailbox n WHERE ${word}.email <> :v`,
+        `SELECT id FROM mailbox ${word}, patient x WHERE x.email <> :v`,
+        `SELECT id FROM mailbox ${word} JOIN patient x ON x.email <> :v`,
+        `SELECT id FROM mailbox n JOIN patient ${word} ON ${word}.email <> :v`,
+        `SELECT id FROM patient ${word} USE INDEX (x) WHERE ${word}.email <> :v`,
+        `SELECT y FROM (SELECT id, email FROM patient) ${word} (y, x) WHERE ${word}.x <> :v`,
+        `WITH ${word} AS (SELECT id, email x FROM patient) SELECT id FROM ${word} WHERE ${word}.x <> :v`,
+      ]) {
+        await expectRefused(world, () => inQuery(sql).getRawMany());
+      }
+    },
+  );
+
+  it('still takes the same words for keywords', async () => {
+    const found = (sql: string): Promise<unknown> =>
+      patients.createQueryBuilder('p').where(`p.id IN (SELECT s.id FROM (${sql}) s)`).getMany();
+    await found('SELECT x.id FROM patient x LIMIT 1 OFFSET 1');
+    await found('SELECT x.id FROM patient x ORDER BY x.id LIMIT 1');
+    if (database.dialect === 'mysql') return;
+    await found('SELECT COUNT(*) OVER w AS id FROM patient x WINDOW w AS (ORDER BY x.id)');
+    await found('SELECT x.id FROM patient x FULL JOIN mailbox n ON n.id = x.id');
+    if (database.dialect !== 'postgres') return;
+    await found('SELECT x.id FROM ONLY patient x TABLESAMPLE SYSTEM (100)');
+    await found('SELECT x.id FROM mailbox n, LATERAL (SELECT y.id FROM patient y) x');
+    await found('SELECT x.id FROM patient x FETCH FIRST 1 ROW ONLY');
+    await found('SELECT id FROM patient FOR UPDATE');
+    await found('SELECT x.id FROM patient x OFFSET 1');
   });
 
   it('refuses names that the result gives encrypted properties, in any clause', async () => {
