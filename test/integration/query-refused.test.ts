@@ -433,6 +433,17 @@ describeEachDatabase('queries that ciphertext cannot answer', (database) => {
     await found('SELECT x.id FROM patient x OFFSET 1');
   });
 
+  it.each([
+    "PRIMARY) WHERE p.email > 'x' -- ",
+    "PRIMARY`) WHERE p.email > 'x' #",
+    'PRIMARY), patient q',
+  ])('refuses %j as the name of an index', async (name) => {
+    if (database.dialect !== 'mysql') return;
+    const query = select().select('p.id').useIndex(name);
+    await expectRefused(world, () => query.getRawMany());
+    await select().select('p.id').useIndex('PRIMARY').getRawMany();
+  });
+
   it('refuses names that the result gives encrypted properties, in any clause', async () => {
     const parameters = { v: value };
     const named = (): SelectQueryBuilder<Patient> =>

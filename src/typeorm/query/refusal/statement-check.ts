@@ -1,26 +1,30 @@
 import { dialectOf } from '../../dialect/dialect-of';
 import type { Installation } from '../../installation/installation';
 import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
-import { encryptedTableIn } from '../../sql/opaque-sql';
-import { hiddenUse, rawUse } from '../../sql/raw-use';
+import { rawUse } from '../../sql/raw-use';
 import { SqlCheck } from '../../sql/sql-check';
-import { addedQuery, hasPosition } from '../../sql/sql-clauses';
+import { hasPosition } from '../../sql/sql-clauses';
 import { isKeyword } from '../../sql/sql-nodes';
 import type { SqlNode } from '../../sql/sql-nodes';
 import { sqlNodes } from '../../sql/sql-scanner';
 import { Scope, WRITTEN_ROWS } from '../../sql/sql-sources';
 import type { Expressions } from '../any-query-builder';
 
+import { assertNothingAdded, mayRead } from './added-tables';
 import { assertNoneEncrypted, assertNotAllSelected, derivedTables } from './derived-tables';
 import type { DerivedTables } from './derived-tables';
 import { Tables } from './entity-tables';
 import type { EntityTable } from './entity-tables';
-import { assertNamesSeen, assertOneValue, mentionsRow, seenNodes } from './hidden-names';
-import { JOIN_CONDITION, rawFragments, RETURNING, VALUE } from './raw-fragments';
+import {
+  assertIndexNames,
+  assertNamesSeen,
+  assertOneValue,
+  mentionsRow,
+  seenNodes,
+} from './hidden-names';
+import { rawFragments, RETURNING, VALUE } from './raw-fragments';
 import type { Fragment } from './raw-fragments';
 
-/** Found in SQL that may read from a table of its own, without words of their own, as numbers may stand before them. */
-const READS = /select|table|from|join|union|intersect|except/i;
 /** Clauses that may name a selection by its position. */
 const SORTING = ['ORDER BY', 'GROUP BY', 'DISTINCT ON'];
 /** Found in what may be such a position. */
@@ -41,6 +45,7 @@ export function assertNoRawUse(expressions: Expressions, installation: Installat
   const derived = derivedTables(expressions, installation);
   if (derived !== undefined) assertNotAllSelected(expressions, derived);
   assertNotCopied(expressions, installation);
+  assertIndexNames(expressions, installation, entities[0]);
   const fragments = rawFragments(expressions, entities[0]);
   if (fragments.length === 0) return;
   const names = namesOf(expressions, encryptedTables(expressions, installation), derived);
@@ -179,26 +184,6 @@ function writtenNodes(nodes: readonly SqlNode[], clause: string): readonly SqlNo
 function mentions(sql: string, names: readonly string[]): boolean {
   const lower = sql.toLowerCase();
   return names.some((name) => lower.includes(name));
-}
-
-function mayRead({ sql, clause }: Fragment): boolean {
-  return READS.test(sql) || (clause === JOIN_CONDITION && sql.includes(','));
-}
-
-/**
- * Refuses a part of a statement that goes on with rows of other tables, such as by UNION, where some are encrypted: the
- * names of these mean something else from there on, in other parts, too.
- */
-function assertNothingAdded(
-  nodes: readonly SqlNode[],
-  clause: string,
-  scope: Scope,
-  installation: Installation,
-): void {
-  const word = addedQuery(nodes, clause === JOIN_CONDITION);
-  if (word === undefined) return;
-  const column = scope.anyEncrypted() ?? encryptedTableIn(nodes, Tables.of(installation));
-  if (column !== undefined) throw hiddenUse(column, clause, `${word} outside of parentheses`);
 }
 
 /** Refuses DISTINCT over ciphertexts, which all differ, unless the primary key tells the rows apart anyway. */
