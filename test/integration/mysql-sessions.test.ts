@@ -118,6 +118,22 @@ describeDatabases(kinds, 'A session', (kind) => {
     });
   });
 
+  it('is refused of a server whose clock stands still during a statement', async () => {
+    const server = await startMariadb({ options: ['sysdate-is-now'] });
+    try {
+      const refused = await rejection(
+        withFieldEncryption(
+          new DataSource({ type: 'mariadb', url: server.url, entities: [Patient] }),
+          { kms: keyFileKms() },
+        ).initialize(),
+      );
+      expect(refused).toMatchObject({ code: 'ERR_CONFIGURATION' });
+      expect(refused.message).toMatch(/--sysdate-is-now.*Start the server without it/);
+    } finally {
+      await server.stop();
+    }
+  });
+
   it('is refused for a table without transactions', async () => {
     const database = await cleanup.create(kind, { entities: [Patient], synchronize: true });
     const dataSource = await cleanup.add(protect(database)).initialize();

@@ -32,6 +32,9 @@ const NAMES = [
 
 const SETTINGS_SQL = `SHOW VARIABLES WHERE Variable_name IN (${NAMES.map((name) => `'${name}'`).join(', ')})`;
 
+/** MySQL has no variable that shows the option. */
+const CLOCK_SQL = 'SELECT SLEEP(0.001) AS pause, SYSDATE(6) <> NOW(6) AS goes_on';
+
 /** The versions from which the SQL of this library is tested, or documented to work. */
 const OLDEST = { MariaDB: [10, 6, 0], MySQL: [8, 0, 22] } as const;
 
@@ -97,6 +100,7 @@ export async function requireSettings(
   tables: readonly EntityMetadata[],
 ): Promise<void> {
   await requireSession((sql) => dataSource.query(sql));
+  await requireClock(dataSource);
   await requireTransactions(dataSource, tables);
 }
 
@@ -143,6 +147,16 @@ export async function requireSession(
   throw new ConfigurationError(
     `The session of the database is not fit for field encryption: ${broken.problem}. ${broken.remedy}, ` +
       'on the server or by what your application sets for each connection.',
+  );
+}
+
+/** A write that waits for a lock must not be made with a key that is no longer used then. */
+async function requireClock(dataSource: DataSource): Promise<void> {
+  const [clock] = await dataSource.query<{ goes_on: number | string }[]>(CLOCK_SQL);
+  if (Number(clock?.goes_on) === 1) return;
+  throw new ConfigurationError(
+    'The server runs with --sysdate-is-now, by which its clock stands still during a statement: one that waits for ' +
+      'a lock could write with a key that is no longer used. Start the server without it.',
   );
 }
 
