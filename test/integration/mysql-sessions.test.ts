@@ -62,6 +62,8 @@ describeDatabases(kinds, 'A session', (kind) => {
     it.each([
       ['sql_mode', '', /sql_mode is not strict.*STRICT_TRANS_TABLES/],
       ['sql_mode', 'STRICT_TRANS_TABLES,NO_BACKSLASH_ESCAPES', /NO_BACKSLASH_ESCAPES/],
+      ['sql_mode', 'ORACLE,STRICT_TRANS_TABLES', /sql_mode has ORACLE/],
+      ['sql_mode', 'STRICT_ALL_TABLES,PAD_CHAR_TO_FULL_LENGTH', /PAD_CHAR_TO_FULL_LENGTH/],
       ['autocommit', 0, /autocommit is off/],
       ['sql_select_limit', 1000, /sql_select_limit/],
       ['tx_isolation', 'READ-UNCOMMITTED', /not committed.*READ COMMITTED/],

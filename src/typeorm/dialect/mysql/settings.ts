@@ -51,6 +51,18 @@ const RULES: readonly Rule[] = [
     remedy: 'Take it out of sql_mode',
   },
   {
+    isMet: ({ sql_mode = '' }) => !/\bORACLE\b/.test(sql_mode),
+    problem:
+      'sql_mode has ORACLE, in which the statements of TypeORM and of this library mean other things',
+    remedy: 'Take it out of sql_mode',
+  },
+  {
+    isMet: ({ sql_mode = '' }) => !sql_mode.includes('PAD_CHAR_TO_FULL_LENGTH'),
+    problem:
+      'sql_mode has PAD_CHAR_TO_FULL_LENGTH, by which spaces are read that nobody wrote, and keys are not found by them',
+    remedy: 'Take it out of sql_mode',
+  },
+  {
     isMet: ({ autocommit }) => autocommit === 'ON',
     problem: 'autocommit is off, so that statements outside of transactions would be lost',
     remedy: 'Set autocommit = 1',
