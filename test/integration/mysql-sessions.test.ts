@@ -293,6 +293,22 @@ describeDatabases(kinds, 'A session', (kind) => {
       expect(copied).toMatch(/Duplicate entry '\[left out/);
     });
 
+    it.each([
+      'SELECT GET_LOCK(REPEAT(file, 40), 0) FROM patient',
+      ...[
+        'time_zone',
+        'sql_mode',
+        'lc_time_names',
+        'character_set_client',
+        'collation_connection',
+      ].map((name) => `SET ${name} = (SELECT file FROM patient)`),
+      'SET default_storage_engine = (SELECT file FROM patient)',
+      'SET tx_isolation = (SELECT file FROM patient)',
+    ])('quotes no cell as the value of a setting or a name: %s', async (sql) => {
+      await dataSource.query("UPDATE patient SET file = 'canary'");
+      expect(await failure(() => dataSource.query(sql))).not.toContain('canary');
+    });
+
     it('still quotes a value of a column without secrets', async () => {
       const twin = { file: 'F1', email: 'eve@example.org' };
       expect(await failure(() => dataSource.manager.insert(Patient, twin))).toMatch(
