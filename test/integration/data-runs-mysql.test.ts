@@ -58,6 +58,24 @@ describeDatabases([mariadb], 'A run on MySQL', (kind) => {
     expect(await handle().decrypt()).toMatchObject({ changed: 5, remaining: 0 });
   });
 
+  it('lists a row that is longer than a statement may be, and goes on with its neighbours', async () => {
+    const [row] = await dataSource.query<{ most: number }[]>('SELECT @@max_allowed_packet AS most');
+    // As base64, it is a third longer.
+    const length = String(Math.floor(Number(row?.most) * 0.8));
+    for (const id of [1, 2, 3]) await pages().insert({ id, text: 'x' });
+    await dataSource.query("UPDATE page SET text = 'canary'");
+    await dataSource.query(`UPDATE page SET text = REPEAT('b', ${length}) WHERE id = 2`);
+    expect(await handle().encrypt()).toMatchObject({
+      ...{ changed: 2, failed: 1, remaining: 1 },
+      failures: [
+        { entity: 'Page', property: 'text', primaryKey: [2], code: 'ERR_UNSUPPORTED_VALUE' },
+      ],
+    });
+    expect(await pages().findOneByOrFail({ id: 3 })).toMatchObject({ text: 'canary' });
+    await dataSource.query("UPDATE page SET text = 'canary' WHERE id = 2");
+    expect(await handle().encrypt()).toMatchObject({ changed: 1, failed: 0, remaining: 0 });
+  });
+
   it('reads no cleartext in a session that loses characters', async () => {
     await pages().insert({ id: 1, text: '1' });
     await dataSource.query("UPDATE page SET text = 'Łódź, 東京'");

@@ -179,6 +179,8 @@ export class MysqlRunDatabase extends PageReads implements RunDatabase {
       change.used.requireUsable();
       let written = 0;
       for (const sql of updateSqls(this.#dataSource, table, change, rows, parts)) {
+        // The server would end the connection.
+        if (sql.length >= 2 * parts.longest) throw tooLarge();
         written += await client.send(sql);
       }
       return written;
@@ -211,4 +213,12 @@ export class MysqlRunDatabase extends PageReads implements RunDatabase {
       work(new MysqlClient(connection as MysqlConnection)),
     );
   }
+}
+
+/** Returns the error of a row that no statement can write. */
+function tooLarge(): DatabaseError {
+  return new DatabaseError(
+    'A row is longer than a statement may be (max_allowed_packet)',
+    'ER_NET_PACKET_TOO_LARGE',
+  );
 }
