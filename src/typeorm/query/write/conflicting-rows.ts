@@ -20,9 +20,9 @@ export function ignoreDuplicatesOnly<E extends ObjectLiteral>(
   sql: string,
 ): string {
   const { connection, expressionMap } = builder;
-  const { onlyDuplicates } = dialectOf(connection).sql;
-  if (onlyDuplicates === undefined) return sql;
-  const changed = onlyDuplicates(sql, keyOf(builder));
+  const forms = dialectOf(connection).sql;
+  if (forms.onlyDuplicates === undefined) return sql;
+  const changed = forms.onlyDuplicates(sql, keyOf(builder));
   if (changed !== sql || !expressionMap.onIgnore || column === undefined) return changed;
   throw queryRefused(
     column,
