@@ -4,7 +4,8 @@ import type { DataSource } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption } from '../../src';
 import { mariadb } from '../support/database-kinds';
 import { describeDatabases } from '../support/databases';
-import { Cleanup, protect } from '../support/protected-database';
+import type { TestDatabase } from '../support/databases';
+import { Cleanup, protect, rejection } from '../support/protected-database';
 import { rawRows } from '../support/stored-rows';
 
 @Entity()
@@ -24,10 +25,11 @@ interface PoolOf {
 
 describeDatabases([mariadb], 'A run on MySQL', (kind) => {
   const cleanup = new Cleanup();
+  let database: TestDatabase;
   let dataSource: DataSource;
 
   beforeEach(async () => {
-    const database = await cleanup.create(kind, { entities: [Page], synchronize: true });
+    database = await cleanup.create(kind, { entities: [Page], synchronize: true });
     dataSource = cleanup.add(
       await protect(database, { legacyPlaintext: ['Page.text', 'Page.title'] }).initialize(),
     );
@@ -54,6 +56,39 @@ describeDatabases([mariadb], 'A run on MySQL', (kind) => {
       ).toBe(true);
     }
     expect(await handle().decrypt()).toMatchObject({ changed: 5, remaining: 0 });
+  });
+
+  it('lists a row that is longer than a statement may be, and goes on with its neighbours', async () => {
+    const [row] = await dataSource.query<{ most: number }[]>('SELECT @@max_allowed_packet AS most');
+    // As base64, it is a third longer.
+    const length = String(Math.floor(Number(row?.most) * 0.8));
+    for (const id of [1, 2, 3]) await pages().insert({ id, text: 'x' });
+    await dataSource.query("UPDATE page SET text = 'canary'");
+    await dataSource.query(`UPDATE page SET text = REPEAT('b', ${length}) WHERE id = 2`);
+    expect(await handle().encrypt()).toMatchObject({
+      ...{ changed: 2, failed: 1, remaining: 1 },
+      failures: [
+        { entity: 'Page', property: 'text', primaryKey: [2], code: 'ERR_UNSUPPORTED_VALUE' },
+      ],
+    });
+    expect(await pages().findOneByOrFail({ id: 3 })).toMatchObject({ text: 'canary' });
+    await dataSource.query("UPDATE page SET text = 'canary' WHERE id = 2");
+    expect(await handle().encrypt()).toMatchObject({ changed: 1, failed: 0, remaining: 0 });
+  });
+
+  it('reads no cleartext in a session that loses characters', async () => {
+    await pages().insert({ id: 1, text: '1' });
+    await dataSource.query("UPDATE page SET text = 'Łódź, 東京'");
+    dataSource = cleanup.add(
+      await protect(database, { legacyPlaintext: ['Page.text'] }, { poolSize: 1 }).initialize(),
+    );
+    await dataSource.query('SET character_set_results = latin1');
+    const refused = await rejection(handle().encrypt());
+    expect(refused).toMatchObject({ code: 'ERR_CONFIGURATION' });
+    expect(refused.message).toMatch(/character_set_results.*utf8mb4/);
+    await dataSource.query('SET character_set_results = utf8mb4');
+    expect(await handle().encrypt()).toMatchObject({ changed: 1 });
+    expect(await pages().findOneByOrFail({ id: 1 })).toMatchObject({ text: 'Łódź, 東京' });
   });
 
   it('puts back cleartext with every character', async () => {

@@ -107,19 +107,40 @@ describeDatabases(kinds, 'A row that a statement of MySQL takes for another', (k
     expect(await ibans()).toEqual(['canary 9', 'canary 2', 'canary 3']);
   });
 
-  it('is ignored by an INSERT that ignores duplicates, and no other error is', async () => {
-    const insert = (values: Partial<Account>): Promise<unknown> =>
-      accounts.createQueryBuilder().insert().values(values).orIgnore().execute();
-    const row = { id: 1, state: 'open', tenant: 'other', number: 'N9', iban: 'canary 9' };
-    await insert(row);
-    expect(row).toEqual({ id: 1, state: 'open', tenant: 'other', number: 'N9', iban: 'canary 9' });
-    await insert({ ...row, id: 8, number: 'N1' });
-    expect(await accounts.count()).toBe(3);
-    await insert({ ...row, id: 8 });
-    expect(await accounts.findOneByOrFail({ id: 8 })).toMatchObject({ iban: 'canary 9' });
-    const long = { ...row, id: 7, number: 'N7', tenant: 'x'.repeat(300) };
-    expect((await rejection(insert(long))).message).toMatch(/holds exactly|Data too long/);
-    expect(await accounts.count()).toBe(4);
+  it.each([
+    ['without a comment', ''],
+    ['with a comment', 'import */ of /* INSERT IGNORE INTO'],
+  ])(
+    'is ignored by an INSERT that ignores duplicates, and no other error is: %s',
+    async (_, comment) => {
+      const insert = (values: Partial<Account>): Promise<unknown> =>
+        accounts.createQueryBuilder().comment(comment).insert().values(values).orIgnore().execute();
+      const row = { id: 1, state: 'open', tenant: 'other', number: 'N9', iban: 'canary 9' };
+      await insert(row);
+      expect(row).toEqual({
+        id: 1,
+        state: 'open',
+        tenant: 'other',
+        number: 'N9',
+        iban: 'canary 9',
+      });
+      await insert({ ...row, id: 8, number: 'N1' });
+      expect(await accounts.count()).toBe(3);
+      await insert({ ...row, id: 8 });
+      expect(await accounts.findOneByOrFail({ id: 8 })).toMatchObject({ iban: 'canary 9' });
+      const long = { ...row, id: 7, number: 'N7', tenant: 'x'.repeat(300) };
+      expect((await rejection(insert(long))).message).toMatch(/holds exactly|Data too long/);
+      const wide = { ...row, id: 7, number: 'N'.repeat(300) };
+      expect((await rejection(insert(wide))).message).toMatch(/Data too long/);
+      expect(await accounts.count()).toBe(4);
+    },
+  );
+
+  it('is not ignored by an INSERT whose comment ends early', async () => {
+    const row = { id: 9, tenant: 'abc', number: 'N9', iban: 'canary 9' };
+    const insert = accounts.createQueryBuilder().comment('**//').insert().values(row).orIgnore();
+    const refused = await rejection(insert.execute());
+    expect(refused).toMatchObject({ code: 'ERR_UNSUPPORTED_QUERY', entity: 'Account' });
   });
 
   it('has the label of an enum as it is declared', async () => {

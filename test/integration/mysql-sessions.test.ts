@@ -2,12 +2,14 @@ import { randomUUID } from 'node:crypto';
 import { inspect } from 'node:util';
 import * as mysql2 from 'mysql2';
 import { createConnection } from 'mysql2/promise';
-import { Column, DataSource, Entity, PrimaryGeneratedColumn } from 'typeorm';
+import { Column, DataSource, Entity, PrimaryColumn, PrimaryGeneratedColumn } from 'typeorm';
 import {
   BlindIndex,
   ConfigurationError,
   Encrypted,
   fieldEncryption,
+  KeyScope,
+  withKeyScope,
   withFieldEncryption,
 } from '../../src';
 import { DATABASES, describeDatabases } from '../support/databases';
@@ -21,6 +23,13 @@ class Patient {
   @Column({ unique: true }) file!: string;
   @Column({ type: 'int', nullable: true }) room?: number;
   @Encrypted() @BlindIndex({ unique: true }) email!: string;
+}
+
+@Entity()
+class Chart {
+  @PrimaryColumn() id!: number;
+  @KeyScope({ kind: 'tenant' }) @Column() tenant!: string;
+  @Encrypted() text!: string;
 }
 
 const kinds = DATABASES.filter(({ dialect }) => dialect === 'mysql');
@@ -53,7 +62,7 @@ describeDatabases(kinds, 'A session', (kind) => {
     let admin: DataSource;
 
     beforeAll(async () => {
-      server = await startMariadb();
+      server = await startMariadb({ options: ['log-bin'] });
       admin = await new DataSource({ type: 'mariadb', url: server.url }).initialize();
     });
     afterAll(async () => {
@@ -64,9 +73,12 @@ describeDatabases(kinds, 'A session', (kind) => {
     it.each([
       ['sql_mode', '', /sql_mode is not strict.*STRICT_TRANS_TABLES/],
       ['sql_mode', 'STRICT_TRANS_TABLES,NO_BACKSLASH_ESCAPES', /NO_BACKSLASH_ESCAPES/],
+      ['sql_mode', 'ORACLE,STRICT_TRANS_TABLES', /sql_mode has ORACLE/],
+      ['sql_mode', 'STRICT_ALL_TABLES,PAD_CHAR_TO_FULL_LENGTH', /PAD_CHAR_TO_FULL_LENGTH/],
       ['autocommit', 0, /autocommit is off/],
       ['sql_select_limit', 1000, /sql_select_limit/],
       ['tx_isolation', 'READ-UNCOMMITTED', /not committed.*READ COMMITTED/],
+      ['binlog_format', 'STATEMENT', /binlog_format is STATEMENT.*ROW or MIXED/],
     ])('is refused where %s is %p, before anything is written', async (name, value, message) => {
       await admin.query(`SET GLOBAL ${name} = ?`, [value]);
       try {
@@ -84,6 +96,55 @@ describeDatabases(kinds, 'A session', (kind) => {
         await admin.query(`SET GLOBAL ${name} = DEFAULT`);
       }
     });
+
+    it.each([
+      ['character_set_results = latin1', /character_set_results.*utf8mb4/],
+      ['character_set_connection = latin1', /not utf8mb4.*charset/],
+      ['character_set_results = NULL', undefined],
+    ])('is looked at as it is after init_connect: SET %s', async (setting, message) => {
+      await admin.query("CREATE USER low@'127.0.0.1' IDENTIFIED BY 'low'");
+      await admin.query('CREATE DATABASE low');
+      await admin.query("GRANT ALL ON low.* TO low@'127.0.0.1'");
+      await admin.query('SET GLOBAL init_connect = ?', [`SET ${setting}`]);
+      const url = new URL(server.url);
+      [url.username, url.password, url.pathname] = ['low', 'low', 'low'];
+      const dataSource = withFieldEncryption(
+        new DataSource({ type: 'mariadb', url: url.href, entities: [Patient] }),
+        { kms: keyFileKms() },
+      );
+      try {
+        const error = await dataSource.initialize().then(
+          () => undefined,
+          (e: unknown) => e,
+        );
+        if (message === undefined) expect(error).toBeUndefined();
+        else {
+          expect(error).toMatchObject({ code: 'ERR_CONFIGURATION' });
+          expect((error as Error).message).toMatch(message);
+        }
+      } finally {
+        if (dataSource.isInitialized) await dataSource.destroy();
+        await admin.query('SET GLOBAL init_connect = DEFAULT');
+        await admin.query('DROP DATABASE low');
+        await admin.query("DROP USER low@'127.0.0.1'");
+      }
+    });
+  });
+
+  it('is refused of a server whose clock stands still during a statement', async () => {
+    const server = await startMariadb({ options: ['sysdate-is-now'] });
+    try {
+      const refused = await rejection(
+        withFieldEncryption(
+          new DataSource({ type: 'mariadb', url: server.url, entities: [Patient] }),
+          { kms: keyFileKms() },
+        ).initialize(),
+      );
+      expect(refused).toMatchObject({ code: 'ERR_CONFIGURATION' });
+      expect(refused.message).toMatch(/--sysdate-is-now.*Start the server without it/);
+    } finally {
+      await server.stop();
+    }
   });
 
   it('is refused for a table without transactions', async () => {
@@ -136,21 +197,58 @@ describeDatabases(kinds, 'A session', (kind) => {
   });
 
   it.each([
-    ['of TypeORM', (source: DataSource) => source.transaction('READ UNCOMMITTED', () => done())],
-    [
-      'in SQL',
-      (source: DataSource) =>
-        source.query('set session transaction isolation level read uncommitted'),
-    ],
-  ])('may not read what others have not committed: %s', async (_, begin) => {
+    'of TypeORM',
+    'SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED',
+    'set transaction isolation level read /* a */ uncommitted',
+    '/* a */ SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED',
+    'SET TRANSACTION ISOLATION LEVEL READ /*!50000 UNCOMMITTED */',
+    'SET @@tx_isolation = 0',
+    "SET @a = 1, @@`transaction_isolation` := CONCAT('READ-', 'UNCOMMITTED')",
+  ])('may not read what others have not committed: %s', async (sql) => {
     const database = await cleanup.create(kind, { entities: [Patient], synchronize: true });
     const dataSource = await cleanup.add(protect(database)).initialize();
-    const refused = await rejection(() => begin(dataSource));
+    const refused = await rejection(() =>
+      sql === 'of TypeORM'
+        ? dataSource.transaction('READ UNCOMMITTED', () => Promise.resolve())
+        : dataSource.query(sql),
+    );
     expect(refused).toMatchObject({ code: 'ERR_CONFIGURATION' });
     expect(refused.message).toMatch(/READ UNCOMMITTED is refused/);
     await dataSource.transaction('READ COMMITTED', (manager) =>
       manager.save(Patient, { file: '1', email: 'ada@example.org' }),
     );
+    await dataSource.query("SET @@tx_isolation = 'READ-COMMITTED'");
+  });
+
+  it.each([
+    'SET SESSION tx_isolation = 0',
+    'SET @@SESSION.tx_isolation = CONCAT("READ-", "UNCOMMITTED")',
+    "EXECUTE IMMEDIATE CONCAT('SET SESSION TRANSACTION ISOLATION LEVEL READ UN', 'COMMITTED')",
+  ])('reads no key of others before it is committed: %s', async (sql) => {
+    const database = await cleanup.create(kind, { entities: [Chart], synchronize: true });
+    const [writer, reader] = [
+      await cleanup.add(protect(database)).initialize(),
+      await cleanup.add(protect(database)).initialize(),
+    ];
+    await fieldEncryption(writer).ready();
+    await fieldEncryption(reader).ready();
+    const [theirs, ours] = [writer.createQueryRunner(), reader.createQueryRunner()];
+    try {
+      await theirs.startTransaction();
+      await theirs.manager.insert(Chart, { id: 1, tenant: 't', text: 'canary' });
+      await ours.query(sql);
+      await ours.startTransaction();
+      const insert = ours.manager.insert(Chart, { id: 2, tenant: 't', text: 'canary' });
+      expect(await rejection(insert)).toMatchObject({ code: 'ERR_CONFIGURATION' });
+      await ours.rollbackTransaction();
+      await ours.query("SET SESSION tx_isolation = 'REPEATABLE-READ'");
+      await theirs.rollbackTransaction();
+      await ours.manager.insert(Chart, { id: 2, tenant: 't', text: 'canary' });
+    } finally {
+      await Promise.all([theirs.release(), ours.release()]);
+    }
+    const found = await withKeyScope({ tenant: 't' }, () => writer.manager.find(Chart));
+    expect(found).toMatchObject([{ id: 2, text: 'canary' }]);
   });
 
   it('may not read what others have not committed, without encrypted columns either', async () => {
@@ -211,6 +309,22 @@ describeDatabases(kinds, 'A session', (kind) => {
         ),
       );
       expect(copied).toMatch(/Duplicate entry '\[left out/);
+    });
+
+    it.each([
+      'SELECT GET_LOCK(REPEAT(file, 40), 0) FROM patient',
+      ...[
+        'time_zone',
+        'sql_mode',
+        'lc_time_names',
+        'character_set_client',
+        'collation_connection',
+      ].map((name) => `SET ${name} = (SELECT file FROM patient)`),
+      'SET default_storage_engine = (SELECT file FROM patient)',
+      'SET tx_isolation = (SELECT file FROM patient)',
+    ])('quotes no cell as the value of a setting or a name: %s', async (sql) => {
+      await dataSource.query("UPDATE patient SET file = 'canary'");
+      expect(await failure(() => dataSource.query(sql))).not.toContain('canary');
     });
 
     it('still quotes a value of a column without secrets', async () => {

@@ -23,7 +23,15 @@ import {
 import type { FindOperator, Repository, SelectQueryBuilder } from 'typeorm';
 import { BlindIndex, Encrypted, fieldEncryption } from '../../src';
 import { describeEachDatabase } from '../support/databases';
-import { Clinic, expectRefused, ids, openWorld, Patient, Visit } from '../support/lookup-world';
+import {
+  Clinic,
+  expectRefused,
+  ids,
+  Mailbox,
+  openWorld,
+  Patient,
+  Visit,
+} from '../support/lookup-world';
 import type { World } from '../support/lookup-world';
 import { sqlOf } from '../support/sql-of';
 
@@ -323,6 +331,118 @@ describeEachDatabase('queries that ciphertext cannot answer', (database) => {
     await expectRefused(world, () =>
       select().select('p.email', 'mail').orderBy('mail').getRawMany(),
     );
+  });
+
+  describe('of a statement that a part goes on with rows of other tables', () => {
+    const box = (): SelectQueryBuilder<Mailbox> =>
+      world.ds.getRepository(Mailbox).createQueryBuilder('m').select('m.id', 'id');
+    const refusedAll = async (builder: SelectQueryBuilder<never>): Promise<void> => {
+      await expectRefused(world, () => builder.setParameter('v', value).getRawMany());
+    };
+
+    it.each([
+      '1 = 0 UNION SELECT id FROM patient WHERE email <> :v',
+      '1 = 0 UNION ALL SELECT p.id FROM patient p WHERE p.email <> :v',
+      '1 = 0 UNION (SELECT id FROM patient WHERE email <> :v)',
+      '1 = 0) UNION SELECT id FROM patient WHERE (email <> :v',
+      '1 = 1 INTERSECT SELECT id FROM patient WHERE email <> :v',
+      '1 = 1 EXCEPT SELECT x.id FROM mailbox, patient x WHERE x.email <> :v',
+      '1 = 0 UNION SELECT x.id FROM mailbox JOIN (patient x) ON 1 = 1 WHERE x.email <> :v',
+      '1 = 0 UNION TABLE patient',
+      // Other parts may name the columns.
+      '1 = 0 UNION SELECT x.id FROM patient x',
+      'EXISTS (VALUES (:v) INTERSECT SELECT email FROM patient)',
+      'EXISTS ((VALUES (:v)) INTERSECT (SELECT email FROM patient))',
+      'EXISTS (SELECT 1 FROM ((VALUES (:v)) INTERSECT SELECT email FROM patient) x)',
+    ])('refuses %j in conditions, HAVING and GROUP BY', async (sql) => {
+      await refusedAll(box().where(sql) as never);
+      await refusedAll(box().where('m.id > 0').andWhere(sql) as never);
+      await refusedAll(box().groupBy('m.id').having(sql) as never);
+      await refusedAll(box().groupBy(`m.id, ${sql}`) as never);
+      await refusedAll(box().leftJoin(Mailbox, 'n', sql) as never);
+    });
+
+    it('refuses other tables in a selection and after a condition of a join', async () => {
+      await refusedAll(
+        box().select('z.id FROM patient z WHERE z.email <> :v UNION SELECT m.id') as never,
+      );
+      await refusedAll(box().select('z.id FROM mailbox m, patient z UNION SELECT m.id') as never);
+      for (const sql of ['1 = 1, patient z', '1 = 1 JOIN patient z ON 1 = 1']) {
+        await refusedAll(box().leftJoin(Mailbox, 'n', sql).where('z.email <> :v') as never);
+      }
+      await expectRefused(world, () =>
+        world.ds.getRepository(Mailbox).update({ id: 1 }, { email: () => "'x' FROM patient z" }),
+      );
+    });
+
+    it('refuses to compare its own encrypted columns with other rows', async () => {
+      await refusedAll(select().select('p.email').where('1 = 1 INTERSECT SELECT :v') as never);
+      await refusedAll(select().where('1 = 1 EXCEPT SELECT m.email FROM mailbox m') as never);
+    });
+
+    it('leaves alone what goes on with no encrypted table, and what only looks so', async () => {
+      await box().where('1 = 0 UNION SELECT n.id FROM mailbox n').getRawMany();
+      await box().leftJoin(Mailbox, 'n', "1 = 1 AND COALESCE(n.email, 'patient') <> ''").getMany();
+      await box().where('m.owner IN (SELECT p.id FROM patient p, mailbox n)').getRawMany();
+      await box().where("m.email <> 'from patient, union patient'").getRawMany();
+      await select().where("p.name <> 'union'").andWhere('p.points + 1 > 0').getMany();
+      await select()
+        .where('EXISTS (SELECT m.owner FROM mailbox m UNION SELECT n.id FROM mailbox n)')
+        .getMany();
+      if (database.dialect !== 'mysql')
+        await select().where("p.name IS DISTINCT FROM 'patient'").getMany();
+    });
+  });
+
+  it.each(['only', 'full', 'lateral', 'tablesample', 'window', 'offset', 'for', 'set'])(
+    'takes %s for the name that it is to some databases',
+    async (word) => {
+      const inQuery = (sql: string): SelectQueryBuilder<Mailbox> =>
+        world.ds
+          .getRepository(Mailbox)
+          .createQueryBuilder('m')
+          .where(`m.id IN (${sql})`, { v: value });
+      for (const sql of [
+        `SELECT id FROM patient ${word} WHERE ${word}.email <> :v`,
+        `SELECT id FROM patient AS ${word} WHERE ${word}.email <> :v`,
+        `SELECT id FROM patient ${word}, mailbox n WHERE ${word}.email <> :v`,
+        `SELECT id FROM mailbox ${word}, patient x WHERE x.email <> :v`,
+        `SELECT id FROM mailbox ${word} JOIN patient x ON x.email <> :v`,
+        `SELECT id FROM mailbox n JOIN patient ${word} ON ${word}.email <> :v`,
+        `SELECT id FROM patient ${word} USE INDEX (x) WHERE ${word}.email <> :v`,
+        `SELECT y FROM (SELECT id, email FROM patient) ${word} (y, x) WHERE ${word}.x <> :v`,
+        `WITH ${word} AS (SELECT id, email x FROM patient) SELECT id FROM ${word} WHERE ${word}.x <> :v`,
+      ]) {
+        await expectRefused(world, () => inQuery(sql).getRawMany());
+      }
+    },
+  );
+
+  it('still takes the same words for keywords', async () => {
+    const found = (sql: string): Promise<unknown> =>
+      patients.createQueryBuilder('p').where(`p.id IN (SELECT s.id FROM (${sql}) s)`).getMany();
+    await found('SELECT x.id FROM patient x LIMIT 1 OFFSET 1');
+    await found('SELECT x.id FROM patient x ORDER BY x.id LIMIT 1');
+    if (database.dialect === 'mysql') return;
+    await found('SELECT COUNT(*) OVER w AS id FROM patient x WINDOW w AS (ORDER BY x.id)');
+    await found('SELECT x.id FROM patient x FULL JOIN mailbox n ON n.id = x.id');
+    if (database.dialect !== 'postgres') return;
+    await found('SELECT x.id FROM ONLY patient x TABLESAMPLE SYSTEM (100)');
+    await found('SELECT x.id FROM mailbox n, LATERAL (SELECT y.id FROM patient y) x');
+    await found('SELECT x.id FROM patient x FETCH FIRST 1 ROW ONLY');
+    await found('SELECT id FROM patient FOR UPDATE');
+    await found('SELECT x.id FROM patient x OFFSET 1');
+  });
+
+  it.each([
+    "PRIMARY) WHERE p.email > 'x' -- ",
+    "PRIMARY`) WHERE p.email > 'x' #",
+    'PRIMARY), patient q',
+  ])('refuses %j as the name of an index', async (name) => {
+    if (database.dialect !== 'mysql') return;
+    const query = select().select('p.id').useIndex(name);
+    await expectRefused(world, () => query.getRawMany());
+    await select().select('p.id').useIndex('PRIMARY').getRawMany();
   });
 
   it('refuses names that the result gives encrypted properties, in any clause', async () => {

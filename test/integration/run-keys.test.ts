@@ -57,6 +57,15 @@ const CASES: readonly (readonly [string, KeyCase])[] = [
     'latin1',
     one({ type: 'varchar', length: 40, charset: 'latin1', collation: 'latin1_german2_ci' }, WORDS),
   ],
+  [
+    // Has characters twice, which are one in Unicode.
+    'cp932',
+    one({ type: 'varchar', length: 40, charset: 'cp932', collation: 'cp932_bin' }, [
+      ...['8754', 'FA4A', 'FA4B', 'ED40', 'EE40', 'FA40'].map((hex) => Buffer.from(hex, 'hex')),
+      ...['a', 'z', '漢字'],
+    ]),
+  ],
+  ['gbk', one({ type: 'varchar', length: 40, charset: 'gbk' }, ['a', 'Z', '漢字', '·', 'é'])],
   ['utf16', one({ type: 'varchar', length: 40, charset: 'utf16', collation: 'utf16_bin' }, WORDS)],
   [
     'char',

@@ -34,10 +34,14 @@ const SERVER_FOLDERS = ['/usr/sbin', '/usr/local/sbin'];
 /**
  * Starts a MariaDB server of the system's; its URL is that of a user with all rights.
  *
- * @param options - `durable`: whether it keeps what it promised through a crash, as a real one has to.
+ * @param options - `durable`: whether it keeps what it promised through a crash, as a real one has to; `options`: more
+ * options of the server.
  * @throws Error when it is not installed, or with its log when it is not ready within 60 seconds.
  */
-export async function startMariadb({ durable = false } = {}): Promise<TestServer> {
+export async function startMariadb({
+  durable = false,
+  options = [] as readonly string[],
+} = {}): Promise<TestServer> {
   const [install, mariadbd] = [installed('mariadb-install-db'), installed('mariadbd')];
   return startServer('MariaDB', async (folder, port) => {
     const password = randomBytes(16).toString('hex');
@@ -60,7 +64,7 @@ export async function startMariadb({ durable = false } = {}): Promise<TestServer
         ...[`--socket=${join(folder, 'socket')}`, `--pid-file=${join(folder, 'pid')}`],
         // A server that starts removes the temporary files of others in a folder that they share.
         `--tmpdir=${folder}`,
-        ...settings.map((each) => `--${each}`),
+        ...[...settings, ...options].map((each) => `--${each}`),
       ],
       // Shutting down takes longer, for files that are removed.
       signal: 'KILL',

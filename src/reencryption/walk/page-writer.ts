@@ -1,4 +1,4 @@
-import { conflicts, isUniqueViolation } from '../../typeorm/connection/transient-conflict';
+import { conflicts, databaseFailure } from '../../typeorm/connection/transient-conflict';
 import { keyAt } from '../database/row';
 import type { Lease, PageChange, RowKey } from '../database/row';
 import type { RunDatabase } from '../database/run-database';
@@ -10,13 +10,16 @@ export interface WrittenPage {
   readonly written: number;
   /** Rows that had changed since they were read. */
   readonly lost: number;
-  /** Rows whose value another row of a unique index already has. */
+  /** Rows whose value another row of a unique index already has, or that are too long for a statement. */
   readonly failures: readonly RowFailure[];
 }
 
+/** Why rows are refused that others of their page do not hold up. */
+type Refusal = 'notUnique' | 'tooLarge';
+
 /**
- * A writer of pages. When a unique index refuses a page, it finds the offending rows by halving the
- * page, and writes the rest.
+ * A writer of pages. When a unique index refuses a page, or a row is too long, it finds the offending rows by halving
+ * the page, and writes the rest.
  */
 export class PageWriter {
   readonly #database: RunDatabase;
@@ -30,19 +33,27 @@ export class PageWriter {
   /** @returns `undefined` when the lease was lost, and with it what was not written by then. */
   async write(change: PageChange, lease: Lease, cursor: RowKey): Promise<WrittenPage | undefined> {
     const whole = await this.#writeWhole(change, lease, cursor);
-    if (whole !== 'refused') return whole;
-    const parts = await this.#writeHalves(change, lease);
+    if (typeof whole !== 'string') return whole;
+    const parts = await this.#writeHalves(change, lease, whole);
     if (parts === undefined) return undefined;
     // The checkpoint moves last: until then the page is not done.
     const moved = await this.#attempt(part(change, 0, 0), lease, cursor);
     return moved === undefined ? undefined : parts;
   }
 
-  async #writeHalves(change: PageChange, lease: Lease): Promise<WrittenPage | undefined> {
+  async #writeHalves(
+    change: PageChange,
+    lease: Lease,
+    refusal: Refusal,
+  ): Promise<WrittenPage | undefined> {
     const { length } = change.rows;
     const [only] = change.rows;
     if (length === 1 && only !== undefined) {
-      return { written: 0, lost: 0, failures: await this.#duplicates(change, only) };
+      const failures =
+        refusal === 'tooLarge'
+          ? this.#tooLarge(change, only)
+          : await this.#duplicates(change, only);
+      return { written: 0, lost: 0, failures };
     }
     const middle = Math.ceil(length / 2);
     const first = await this.#writePart(part(change, 0, middle), lease);
@@ -59,21 +70,22 @@ export class PageWriter {
 
   async #writePart(change: PageChange, lease: Lease): Promise<WrittenPage | undefined> {
     const whole = await this.#writeWhole(change, lease, undefined);
-    return whole === 'refused' ? this.#writeHalves(change, lease) : whole;
+    return typeof whole === 'string' ? this.#writeHalves(change, lease, whole) : whole;
   }
 
-  /** Writes all rows or, if a unique index refuses one of them, none. */
+  /** Writes all rows or, if one of them is refused, none. */
   async #writeWhole(
     change: PageChange,
     lease: Lease,
     cursor: RowKey | undefined,
-  ): Promise<WrittenPage | 'refused' | undefined> {
+  ): Promise<WrittenPage | Refusal | undefined> {
     try {
       const written = await this.#attempt(change, lease, cursor);
       if (written === undefined) return undefined;
       return { written, lost: change.rows.length - written, failures: [] };
     } catch (error) {
-      if (isUniqueViolation(error)) return 'refused';
+      const failure = databaseFailure(error);
+      if (failure === 'notUnique' || failure === 'tooLarge') return failure;
       throw error;
     }
   }
@@ -84,6 +96,17 @@ export class PageWriter {
     cursor: RowKey | undefined,
   ): Promise<number | undefined> {
     return conflicts.execute(() => this.#database.writePage(this.#table, change, lease, cursor));
+  }
+
+  /** Names the longest of the new values of a row, which no statement can write. */
+  #tooLarge({ page, cells }: PageChange, row: number): RowFailure[] {
+    const primaryKey = this.#database.reportedKey(this.#table, keyAt(page, row));
+    const length = (at: number): number =>
+      cells[at]?.[row] === page.cells[at]?.[row] ? 0 : lengthOf(cells[at]?.[row]);
+    const [longest] = [...this.#table.columns].sort((a, b) => length(b.stored) - length(a.stored));
+    if (longest === undefined) return [];
+    const { entity, property } = longest.encrypted.policy;
+    return [{ entity, property, primaryKey, code: 'ERR_UNSUPPORTED_VALUE' }];
   }
 
   /** Finds which of its unique tokens a row cannot have, and which row has them. */
@@ -117,4 +140,8 @@ export class PageWriter {
 
 function part(change: PageChange, from: number, to: number): PageChange {
   return { ...change, rows: change.rows.slice(from, to) };
+}
+
+function lengthOf(cell: unknown): number {
+  return typeof cell === 'string' || Buffer.isBuffer(cell) ? cell.length : 0;
 }

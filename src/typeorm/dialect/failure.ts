@@ -6,6 +6,8 @@ export type Failure =
   | 'lockTimeout'
   /** A unique index refused a row. */
   | 'notUnique'
+  /** A statement is longer than the server takes. */
+  | 'tooLarge'
   /** The role lacks a right. */
   | 'forbidden'
   /** There is no such table or column. */

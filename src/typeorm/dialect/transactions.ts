@@ -27,10 +27,12 @@ export interface Transactions {
   /** The level of the library's own transactions; left out where the default shows them what others have committed. */
   readonly isolation?: 'READ COMMITTED';
   /**
-   * Recognizes the statement that lets transactions read what others have not committed; left out where none does. A key
-   * might be read that is rolled back, and with it what was encrypted under it.
+   * Whether transactions of the session read what others have not committed; left out where none does. A key might be
+   * read that is rolled back, and with it what was encrypted under it.
    */
-  readonly uncommittedReads?: RegExp;
+  readsUncommitted?(runner: QueryRunner): Promise<boolean>;
+  /** Whether a statement lets the next transaction alone do so, which the session does not tell. */
+  letsReadUncommitted?(sql: string): boolean;
   /** Whether a connection is in a transaction, be it one that TypeORM does not know of. */
   isActive(runner: QueryRunner): Promise<boolean>;
   /**

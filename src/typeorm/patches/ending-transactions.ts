@@ -1,8 +1,8 @@
 import type { QueryRunner } from 'typeorm';
 import { Broadcaster } from 'typeorm/subscriber/Broadcaster.js';
 
-import { ConfigurationError } from '../../errors';
 import type { ScopeKeyCreation } from '../../keys/scopes/scope-key-creation';
+import { requireNoUncommittedReads } from '../connection/committed-reads';
 import { noteTransactionEnd, noteTransactionStart } from '../connection/transaction-start';
 import { dialectOf } from '../dialect/dialect-of';
 import { installationOf, isInstalled } from '../installation/installations';
@@ -26,7 +26,8 @@ export function recordCreatedKeys(): void {
   broadcaster.broadcast = function (event, ...of) {
     const { queryRunner } = this;
     if (event === 'BeforeQuery') {
-      requireCommittedReads(queryRunner, String(of[0]));
+      if (isInstalled(queryRunner.connection))
+        requireNoUncommittedReads(queryRunner, String(of[0]));
       noteTransactionStart(queryRunner, String(of[0]));
     }
     const done = broadcast.call(this, event, ...of);
@@ -37,16 +38,6 @@ export function recordCreatedKeys(): void {
         })
       : done;
   };
-}
-
-/** @throws {@link ConfigurationError} */
-function requireCommittedReads({ connection }: QueryRunner, sql: string): void {
-  if (!isInstalled(connection)) return;
-  if (dialectOf(connection).transactions.uncommittedReads?.test(sql) !== true) return;
-  throw new ConfigurationError(
-    'READ UNCOMMITTED is refused for a DataSource with field encryption: a key might be read that is rolled back ' +
-      'later, and nothing written with it could be read again. Use READ COMMITTED or a higher isolation.',
-  );
 }
 
 async function beforeCommit({ queryRunner }: OfRunner): Promise<void> {

@@ -70,7 +70,7 @@ class EncryptingInsertQueryBuilder<
       const sql = super.getQuery();
       if (entity === undefined) return sql;
       const guarded = guardScopes(this, entity, () => this.getValueSets(), sql);
-      return ignoreDuplicatesOnly(this, guardBoundRows(this, entity, guarded));
+      return ignoreDuplicatesOnly(this, entity, guardBoundRows(this, entity, guarded));
     });
   }
 

@@ -35,6 +35,15 @@ export function opaqueUse(nodes: readonly SqlNode[], tables: Catalog): Encrypted
   return tables.rowsAreValues ? rowUse(written, tables) : undefined;
 }
 
+/** Finds an encrypted column of a table that SQL names. */
+export function encryptedTableIn(
+  nodes: readonly SqlNode[],
+  tables: Catalog,
+): EncryptedColumn | undefined {
+  const lists = [...withinGroups(nodes)].map((list) => list.map((node) => asName(node)));
+  return encryptedNamed(lists, tables).values().next().value;
+}
+
 /** Finds a row that stands for its values. */
 function rowUse(lists: Lists, tables: Catalog): EncryptedColumn | undefined {
   const rows = rowsNamed(lists, tables);

@@ -7,6 +7,7 @@ import {
   announcesSource,
   branchesOf,
   isQuery,
+  isSubQuery,
   namedQueriesOf,
   partsOf,
   sortsByPosition,
@@ -110,7 +111,7 @@ export class SqlCheck {
   }
 
   #group(nodes: readonly SqlNode[], scope: Scope, before: SqlNode | undefined): void {
-    if (!isQuery(nodes)) {
+    if (!isSubQuery(nodes)) {
       this.expression(nodes, scope, before ?? NOTHING);
       return;
     }
@@ -155,7 +156,10 @@ export class SqlCheck {
   #branch(nodes: readonly SqlNode[], outer: Scope | undefined): Source {
     const [first, ...others] = isKeyword(nodes[0], 'all', 'distinct') ? nodes.slice(1) : nodes;
     if (isKeyword(first, 'select')) return this.#select(others, outer);
-    if (first?.kind !== 'group' || !isQuery(first.nodes)) return this.#opaque(nodes);
+    if (first?.kind !== 'group' || !isSubQuery(first.nodes)) {
+      if (outer !== undefined) this.expression(nodes, outer);
+      return this.#opaque(nodes);
+    }
     const outputs = this.#query(first.nodes, outer);
     const scope = new Scope(outer ?? new Scope());
     scope.nameOutputs(outputs);
@@ -204,7 +208,7 @@ export class SqlCheck {
     const names: string[] = [];
     if (node?.kind === 'group') {
       const isLateral = isKeyword(nodes[start - 1], 'lateral');
-      if (isQuery(node.nodes)) source = this.#query(node.nodes, isLateral ? scope : scope.outer);
+      if (isSubQuery(node.nodes)) source = this.#query(node.nodes, isLateral ? scope : scope.outer);
       else {
         this.#sources(node.nodes, scope);
         // An alias after a join in parentheses stands for all of its tables.

@@ -20,6 +20,13 @@ const SET_OPERATORS = ['union', 'except', 'intersect'];
 /** Keywords that may follow a source and are not an alias of it. */
 const NO_ALIAS = [...JOINS, ...AFTER_FROM, 'on', 'using', 'tablesample', 'group', 'order', 'set'];
 
+/** Those that are names to some databases, as are all to some after AS. What follows tells, to all. */
+const SOMETIMES_ALIAS = [
+  ...['only', 'full', 'lateral', 'tablesample', 'window', 'offset', 'fetch', 'for', 'limit', 'set'],
+];
+/** Keywords that may follow an alias. */
+const AFTER_ALIAS = [...NO_ALIAS, 'use', 'force', 'ignore', 'partition', 'indexed', 'not'];
+
 /** Words that may stand before a position, and SQLite's functions that return what they are given. */
 const BEFORE_POSITION = [
   'all',
@@ -66,6 +73,7 @@ export function partsOf(nodes: readonly SqlNode[]): SelectParts {
 /** Whether a node announces a source: LEFT and RIGHT before parentheses are functions. */
 export function announcesSource(node: SqlNode, next: SqlNode | undefined): boolean {
   if (isSymbol(node, ',')) return true;
+  if (isNameBefore(node, next)) return false;
   return isKeyword(node, ...JOINS) && !(isKeyword(node, 'left', 'right') && next?.kind === 'group');
 }
 
@@ -87,9 +95,11 @@ export function tableExpressionAt(nodes: readonly SqlNode[], start: number): Tab
   let end = argumentList === undefined ? start : start + 1;
   // PostgreSQL has it after tables that others inherit from.
   if (isSymbol(nodes[end + 1], '*')) end += 1;
-  if (isKeyword(nodes[end + 1], 'as')) end += 1;
+  const hasAs = isKeyword(nodes[end + 1], 'as');
+  if (hasAs) end += 1;
   const named = asName(nodes[end + 1]);
-  const alias = isAlias(named) ? named : undefined;
+  const isNamed = hasAs || isAlias(named) || isAliasBefore(named, nodes[end + 2]);
+  const alias = isNamed && named?.kind === 'name' ? named : undefined;
   return { node, argumentList, alias, end: alias === undefined ? end : end + 1 };
 }
 
@@ -126,12 +136,41 @@ export function isAlias(node: SqlNode | undefined): node is NameNode {
   return node?.kind === 'name' && !isKeyword(node, ...NO_ALIAS);
 }
 
+/** Whether a keyword of some databases is the name or alias of a source, as what follows it shows. */
+function isNameBefore(node: SqlNode | undefined, next: SqlNode | undefined): boolean {
+  if (!isKeyword(node, ...SOMETIMES_ALIAS)) return false;
+  return next === undefined || isSymbol(next, ',') || isKeyword(next, ...AFTER_ALIAS);
+}
+
+/** {@link isNameBefore} for an alias, after which names of its columns may stand. */
+function isAliasBefore(node: SqlNode | undefined, next: SqlNode | undefined): boolean {
+  if (next?.kind !== 'group') return isNameBefore(node, next);
+  const isRenaming = next.nodes.every((each) => each.kind === 'name' || isSymbol(each, ','));
+  return isRenaming && isKeyword(node, ...SOMETIMES_ALIAS);
+}
+
 /** Whether the nodes in parentheses are a query, as far as their beginning tells. */
 export function isQuery(nodes: readonly SqlNode[]): boolean {
   const [first, second] = nodes;
   if (first?.kind !== 'group') return isKeyword(first, 'select', 'with', 'table');
   if (!isQuery(first.nodes)) return false;
   return second === undefined || isKeyword(second, ...SET_OPERATORS, 'order', 'limit', 'offset');
+}
+
+/** Whether the nodes in parentheses are a query, also one that begins with VALUES or parentheses. */
+export function isSubQuery(nodes: readonly SqlNode[]): boolean {
+  return isQuery(nodes) || nodes.some((node) => isKeyword(node, ...SET_OPERATORS));
+}
+
+/** Finds the word outside of parentheses by which an expression adds rows of other tables to its statement. */
+export function addedQuery(nodes: readonly SqlNode[], isJoin: boolean): string | undefined {
+  const at = nodes.findIndex((node, i) => {
+    if (isKeyword(node, 'from')) return !isKeyword(nodes[i - 1], 'distinct');
+    return isKeyword(node, ...SET_OPERATORS, 'join') || (isJoin && isSymbol(node, ','));
+  });
+  const found = nodes[at];
+  if (found?.kind === 'name') return found.parts.join('').toUpperCase();
+  return found === undefined ? undefined : 'a comma';
 }
 
 /** Yields a list of nodes, and those within its parentheses. */
@@ -142,7 +181,7 @@ export function* withinGroups(nodes: readonly SqlNode[]): Generator<readonly Sql
 
 function beginsAfterFrom(nodes: readonly SqlNode[], node: SqlNode, at: number): boolean {
   if (isKeyword(node, 'group', 'order')) return isKeyword(nodes[at + 1], 'by');
-  return isKeyword(node, ...AFTER_FROM);
+  return isKeyword(node, ...AFTER_FROM) && !isAliasBefore(node, nodes[at + 1]);
 }
 
 /** Whether an ORDER BY or GROUP BY of a query names a selection by its position. */

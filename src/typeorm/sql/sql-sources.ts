@@ -36,6 +36,11 @@ export class Scope {
     return named === undefined ? this.sources : [named];
   }
 
+  /** Returns an encrypted column of any source. */
+  anyEncrypted(): EncryptedColumn | undefined {
+    return anyEncrypted(joined([...this.sources]));
+  }
+
   add(name: string, source: Source): void {
     this.#sources.set(name, merged(this.#sources.get(name), source));
   }

@@ -10,6 +10,7 @@ import { pagesOf } from '../../keys/store/pages-of';
 import { CHANGE_MS } from '../../keys/store/watched-key-store';
 import { busyWithTransaction, inOwnTransaction } from '../connection/own-transaction';
 import { soleConnection } from '../connection/sole-connection';
+import { requireCommittedReads } from '../connection/committed-reads';
 import { withOwnTables } from '../connection/table-access';
 import { transactionStart } from '../connection/transaction-start';
 import { isUniqueViolation } from '../connection/transient-conflict';
@@ -183,6 +184,7 @@ export class TypeormKeyStore implements KeyStore<QueryRunner> {
     narrow: (query: SelectQueryBuilder<DataKeyRow>) => SelectQueryBuilder<DataKeyRow>,
   ): Promise<KeyRecord[]> {
     return withOwnTables(this.#dataSource, connection, async (runner) => {
+      await requireCommittedReads(runner);
       const query = runner.manager.createQueryBuilder(DataKeySchema, 'k', runner);
       const rows = await narrow(query).callListeners(false).cache(false).getMany();
       return rows.map(recordOf);

@@ -11,6 +11,7 @@ import type {
 } from '../../keys/scopes/scope-key-store';
 import { pagesOf } from '../../keys/store/pages-of';
 import { inOwnTransaction } from '../connection/own-transaction';
+import { requireCommittedReads } from '../connection/committed-reads';
 import { withOwnTables } from '../connection/table-access';
 import { isUniqueViolation } from '../connection/transient-conflict';
 import { dialectOf } from '../dialect/dialect-of';
@@ -221,6 +222,7 @@ export class TypeormScopeKeyStore implements ScopeKeyStore<QueryRunner> {
     connection: QueryRunner | undefined,
   ): Promise<MarkedRow[]> {
     return withOwnTables(this.#dataSource, connection, async (runner) => {
+      await requireCommittedReads(runner);
       const rows: MarkedRow[] = [];
       for (const narrow of queries) {
         const query = runner.manager.createQueryBuilder(ScopeKeySchema, 'k', runner);

@@ -72,13 +72,36 @@ function enumeration({ size }: ColumnType): KeyColumn {
   return numbered((number) => values[Number(number) - 1]?.replaceAll("''", "'"));
 }
 
-/** In digits, as no character set of a connection or of a checkpoint changes them. */
+/**
+ * The character sets of texts in reports, by their names for a `TextDecoder`; of others, the digits are reported. In the
+ * Unicode ones of MySQL, which are no UTF-8, the greater byte stands first.
+ */
+const ENCODINGS: Readonly<Record<string, string>> = {
+  ...{ ascii: 'utf-8', utf8: 'utf-8', utf8mb3: 'utf-8', utf8mb4: 'utf-8' },
+  ...{ ucs2: 'utf-16be', utf16: 'utf-16be', utf16le: 'utf-16le' },
+  ...{
+    latin1: 'windows-1252',
+    latin2: 'iso-8859-2',
+    cp1250: 'windows-1250',
+    cp1251: 'windows-1251',
+  },
+  ...{ big5: 'big5', cp932: 'shift_jis', sjis: 'shift_jis', ujis: 'euc-jp', eucjpms: 'euc-jp' },
+  ...{ gbk: 'gbk', gb2312: 'gbk', gb18030: 'gb18030', euckr: 'euc-kr', koi8r: 'koi8-r' },
+};
+
+/**
+ * In the digits of its own bytes, as no character set of a connection or of a checkpoint changes them, and some have
+ * several characters that are one in Unicode.
+ */
 function text({ charset, collation }: ColumnType): KeyColumn {
-  const utf8 = (sql: string): string => `CONVERT(${sql} USING utf8mb4)`;
+  const encoding = ENCODINGS[charset];
   return byValue({
-    selected: (column) => `HEX(${utf8(column)})`,
-    value: (digits) => `CONVERT(${utf8(`UNHEX(${digits})`)} USING ${charset}) COLLATE ${collation}`,
-    reported: (digits) => Buffer.from(digits, 'hex').toString(),
+    selected: (column) => `HEX(${column})`,
+    value: (digits) => `CONVERT(UNHEX(${digits}) USING ${charset}) COLLATE ${collation}`,
+    reported: (digits) =>
+      encoding === undefined
+        ? `0x${digits}`
+        : new TextDecoder(encoding, { ignoreBOM: true }).decode(Buffer.from(digits, 'hex')),
   });
 }
 

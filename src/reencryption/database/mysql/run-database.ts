@@ -3,6 +3,7 @@ import type { DataSource } from 'typeorm';
 import type { Storage } from '../../../format/field-ciphertext';
 import { isLockTimeout } from '../../../typeorm/connection/transient-conflict';
 import { dialectOf } from '../../../typeorm/dialect/dialect-of';
+import { requireSession } from '../../../typeorm/dialect/mysql/settings';
 import { PageReads } from '../page-reads';
 import type { PageDialect, PageStatement, RawRow } from '../page-sql';
 import { wrongLength } from '../row';
@@ -110,7 +111,9 @@ export class MysqlRunDatabase extends PageReads implements RunDatabase {
   }
 
   protected override rows({ keys }: WorkTable, statement: PageStatement): Promise<RawRow[]> {
-    return this.#with((client) => {
+    return this.#with(async (client) => {
+      // Here, as what is read in another character set is written in it.
+      await requireSession((sql) => client.rows({ sql, values: [] }));
       const read = (): Promise<RawRow[]> => client.rows(statement);
       return keys.some(isZoned) ? client.withSetting('time_zone', "'+00:00'", read) : read();
     });
@@ -176,6 +179,8 @@ export class MysqlRunDatabase extends PageReads implements RunDatabase {
       change.used.requireUsable();
       let written = 0;
       for (const sql of updateSqls(this.#dataSource, table, change, rows, parts)) {
+        // The server would end the connection.
+        if (sql.length >= 2 * parts.longest) throw tooLarge();
         written += await client.send(sql);
       }
       return written;
@@ -208,4 +213,12 @@ export class MysqlRunDatabase extends PageReads implements RunDatabase {
       work(new MysqlClient(connection as MysqlConnection)),
     );
   }
+}
+
+/** Returns the error of a row that no statement can write. */
+function tooLarge(): DatabaseError {
+  return new DatabaseError(
+    'A row is longer than a statement may be (max_allowed_packet)',
+    'ER_NET_PACKET_TOO_LARGE',
+  );
 }

@@ -7,6 +7,7 @@ const FAILURES: ReadonlyMap<string, Failure> = new Map([
   ['ER_LOCK_WAIT_TIMEOUT', 'lockTimeout'],
   ['ER_DUP_ENTRY', 'notUnique'],
   ['ER_DUP_ENTRY_WITH_KEY_NAME', 'notUnique'],
+  ['ER_NET_PACKET_TOO_LARGE', 'tooLarge'],
   ['ER_TABLEACCESS_DENIED_ERROR', 'forbidden'],
   ['ER_COLUMNACCESS_DENIED_ERROR', 'forbidden'],
   ['ER_DBACCESS_DENIED_ERROR', 'forbidden'],

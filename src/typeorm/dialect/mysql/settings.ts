@@ -18,13 +18,22 @@ interface Rule {
 
 const NAMES = [
   'autocommit',
+  'binlog_format',
   'character_set_client',
+  'character_set_connection',
+  'character_set_results',
+  'log_bin',
   'sql_mode',
   'sql_select_limit',
   'transaction_isolation',
   'tx_isolation',
   'version',
 ];
+
+const SETTINGS_SQL = `SHOW VARIABLES WHERE Variable_name IN (${NAMES.map((name) => `'${name}'`).join(', ')})`;
+
+/** MySQL has no variable that shows the option. */
+const CLOCK_SQL = 'SELECT SLEEP(0.001) AS pause, SYSDATE(6) <> NOW(6) AS goes_on';
 
 /** The versions from which the SQL of this library is tested, or documented to work. */
 const OLDEST = { MariaDB: [10, 6, 0], MySQL: [8, 0, 22] } as const;
@@ -42,15 +51,35 @@ const RULES: readonly Rule[] = [
     remedy: 'Take it out of sql_mode',
   },
   {
+    isMet: ({ sql_mode = '' }) => !/\bORACLE\b/.test(sql_mode),
+    problem:
+      'sql_mode has ORACLE, in which the statements of TypeORM and of this library mean other things',
+    remedy: 'Take it out of sql_mode',
+  },
+  {
+    isMet: ({ sql_mode = '' }) => !sql_mode.includes('PAD_CHAR_TO_FULL_LENGTH'),
+    problem:
+      'sql_mode has PAD_CHAR_TO_FULL_LENGTH, by which spaces are read that nobody wrote, and keys are not found by them',
+    remedy: 'Take it out of sql_mode',
+  },
+  {
     isMet: ({ autocommit }) => autocommit === 'ON',
     problem: 'autocommit is off, so that statements outside of transactions would be lost',
     remedy: 'Set autocommit = 1',
   },
   {
-    isMet: ({ character_set_client: charset }) => charset === 'utf8mb4',
+    isMet: ({ character_set_client: client, character_set_connection: connection }) =>
+      client === 'utf8mb4' && connection === 'utf8mb4',
     problem:
       'the character set of the connection is not utf8mb4, so that characters would become question marks',
     remedy: "Take the option charset away, or give charset: 'utf8mb4'",
+  },
+  {
+    // Empty where results are sent as they are stored, which the driver is told with each column.
+    isMet: ({ character_set_results: charset }) => charset === 'utf8mb4' || charset === '',
+    problem:
+      'the character set of results (character_set_results) is not utf8mb4, so that a run would read question marks and encrypt these',
+    remedy: 'Set character_set_results = utf8mb4',
   },
   {
     isMet: ({ sql_select_limit: limit }) => BigInt(limit ?? 0) >= 2n ** 63n,
@@ -64,6 +93,13 @@ const RULES: readonly Rule[] = [
       'transactions read what others have not committed, keys that may be rolled back among it',
     remedy: 'Set the isolation to READ COMMITTED or higher',
   },
+  {
+    // Each write fails once its key is too old, by the clock at the time that it is executed.
+    isMet: ({ log_bin, binlog_format }) => log_bin !== 'ON' || binlog_format !== 'STATEMENT',
+    problem:
+      'binlog_format is STATEMENT, and writes that are replayed later fail, so that replicas stop and a recovery to a point in time loses rows',
+    remedy: 'Set binlog_format = ROW or MIXED',
+  },
 ];
 
 /**
@@ -76,7 +112,8 @@ export async function requireSettings(
   tables: readonly EntityMetadata[],
 ): Promise<void> {
   await requirePackage(dataSource);
-  await requireServer(dataSource);
+  await requireSession((sql) => dataSource.query(sql));
+  await requireClock(dataSource);
   await requireTransactions(dataSource, tables);
 }
 
@@ -119,10 +156,16 @@ async function requireTransactions(
   );
 }
 
-async function requireServer(dataSource: DataSource): Promise<void> {
-  const rows = await dataSource.query<{ Variable_name: string; Value: string }[]>(
-    `SHOW VARIABLES WHERE Variable_name IN (${NAMES.map((name) => `'${name}'`).join(', ')})`,
-  );
+/**
+ * Refuses settings of one session: the application may change them after the start, or for some connections only.
+ *
+ * @param read - runs SQL in the session.
+ * @throws {@link ConfigurationError}
+ */
+export async function requireSession(
+  read: (sql: string) => Promise<readonly unknown[]>,
+): Promise<void> {
+  const rows = (await read(SETTINGS_SQL)) as { Variable_name: string; Value: string }[];
   const settings: Settings = Object.fromEntries(
     rows.map(({ Variable_name: name, Value: value }) => [name.toLowerCase(), value]),
   );
@@ -132,6 +175,16 @@ async function requireServer(dataSource: DataSource): Promise<void> {
   throw new ConfigurationError(
     `The session of the database is not fit for field encryption: ${broken.problem}. ${broken.remedy}, ` +
       'on the server or by what your application sets for each connection.',
+  );
+}
+
+/** A write that waits for a lock must not be made with a key that is no longer used then. */
+async function requireClock(dataSource: DataSource): Promise<void> {
+  const [clock] = await dataSource.query<{ goes_on: number | string }[]>(CLOCK_SQL);
+  if (Number(clock?.goes_on) === 1) return;
+  throw new ConfigurationError(
+    'The server runs with --sysdate-is-now, by which its clock stands still during a statement: one that waits for ' +
+      'a lock could write with a key that is no longer used. Start the server without it.',
   );
 }
 

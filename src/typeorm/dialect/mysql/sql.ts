@@ -87,11 +87,13 @@ function fail(mark: string, type: SqlValue['type']): string {
     : `CAST(${overflow} AS ${type === 'text' ? 'CHAR' : 'BINARY'})`;
 }
 
+/** What an INSERT begins with that ignores errors; the comment of a builder stands before it. */
+const IGNORING = /^((?:\s*\/\*(?:(?!\*\/)[^])*\*\/)*\s*INSERT)\s+IGNORE(?=\s+INTO\b)/;
+
 /** What it would assign is already there. It stands before RETURNING, which MariaDB has. */
 function onlyDuplicates(sql: string, key: string): string {
-  const ignoring = /^INSERT\s+IGNORE\s+INTO/;
-  if (!ignoring.test(sql)) return sql;
-  const insert = sql.replace(ignoring, 'INSERT INTO').trimEnd();
+  if (!IGNORING.test(sql)) return sql;
+  const insert = sql.replace(IGNORING, '$1').trimEnd();
   // With `orUpdate`, too, the row is written over.
   if (insert.includes(mysqlSql.upsert.update)) return insert;
   const returning = insert.lastIndexOf(' RETURNING ');

@@ -2,7 +2,8 @@ import { dialectOf } from '../../dialect/dialect-of';
 import type { Installation } from '../../installation/installation';
 import type { EncryptedColumn, EncryptedEntity } from '../../metadata/encrypted-column';
 import { hiddenUse } from '../../sql/raw-use';
-import type { SqlNode } from '../../sql/sql-nodes';
+import { isSymbol } from '../../sql/sql-nodes';
+import type { ScannedSql, SqlNode } from '../../sql/sql-nodes';
 import { scannedSql } from '../../sql/sql-scanner';
 import { UNKNOWN, WRITTEN_ROWS } from '../../sql/sql-sources';
 import type { Source } from '../../sql/sql-sources';
@@ -54,6 +55,30 @@ export function assertOneValue(
   if (column === undefined) return;
   if (scannedSql(sql, dialectOf(dataSource).lexicalRules).isWhole) return;
   throw hiddenUse(column, 'a value', 'a comment, or a bracket without its other one');
+}
+
+/**
+ * Refuses names of indexes (`useIndex`) with which the statement goes on in SQL. TypeORM 0.3 writes them as they are; 1
+ * writes a list of them in quotes, within which it still replaces what looks like a property.
+ *
+ * @throws {@link UnsupportedQueryError}
+ */
+export function assertIndexNames(
+  { useIndex }: Expressions,
+  installation: Installation,
+  entity: EncryptedEntity | undefined,
+): void {
+  const [column] = useIndex === undefined ? [] : columnsOf(installation, entity);
+  if (column === undefined) return;
+  const { lexicalRules } = dialectOf(installation.dataSource);
+  const areNames = Array.isArray(useIndex)
+    ? useIndex.every((name) => !/[`()]/.test(name))
+    : isListOfNames(scannedSql(String(useIndex), lexicalRules));
+  if (!areNames) throw hiddenUse(column, 'useIndex()', 'more than names of indexes');
+}
+
+function isListOfNames({ nodes, isWhole }: ScannedSql): boolean {
+  return isWhole && nodes.every((node) => node.kind === 'name' || isSymbol(node, ','));
 }
 
 /**

@@ -12,6 +12,9 @@ export const RETURNING = 'RETURNING';
 /** The clause of a value that is an SQL expression. */
 export const VALUE = 'a value';
 
+/** The clause of a condition of a join, after which there may be other tables. */
+export const JOIN_CONDITION = 'a join condition';
+
 /** Hand-written SQL, and the clause that it is part of. */
 export interface Fragment {
   readonly sql: string;
@@ -50,7 +53,7 @@ function addNames(orderBys: object, fragments: Fragment[], clause = 'ORDER BY'):
 function addOtherClauses(expressions: Expressions, fragments: Fragment[]): void {
   addConditions(expressions.havings, 'HAVING', fragments);
   for (const { condition } of expressions.joinAttributes) {
-    if (condition !== undefined) fragments.push({ sql: condition, clause: 'a join condition' });
+    if (condition !== undefined) fragments.push({ sql: condition, clause: JOIN_CONDITION });
   }
   const { orderBys, allOrderBys } = expressions;
   const isDefault = Object.keys(orderBys).length === 0;

@@ -10,16 +10,21 @@ import { sqlNodes } from '../../sql/sql-scanner';
 import { Scope, WRITTEN_ROWS } from '../../sql/sql-sources';
 import type { Expressions } from '../any-query-builder';
 
+import { assertNothingAdded, mayRead } from './added-tables';
 import { assertNoneEncrypted, assertNotAllSelected, derivedTables } from './derived-tables';
 import type { DerivedTables } from './derived-tables';
 import { Tables } from './entity-tables';
 import type { EntityTable } from './entity-tables';
-import { assertNamesSeen, assertOneValue, mentionsRow, seenNodes } from './hidden-names';
+import {
+  assertIndexNames,
+  assertNamesSeen,
+  assertOneValue,
+  mentionsRow,
+  seenNodes,
+} from './hidden-names';
 import { rawFragments, RETURNING, VALUE } from './raw-fragments';
 import type { Fragment } from './raw-fragments';
 
-/** Found in SQL that may read from a table of its own. */
-const READS = /\b(?:select|table)\b/i;
 /** Clauses that may name a selection by its position. */
 const SORTING = ['ORDER BY', 'GROUP BY', 'DISTINCT ON'];
 /** Found in what may be such a position. */
@@ -40,6 +45,7 @@ export function assertNoRawUse(expressions: Expressions, installation: Installat
   const derived = derivedTables(expressions, installation);
   if (derived !== undefined) assertNotAllSelected(expressions, derived);
   assertNotCopied(expressions, installation);
+  assertIndexNames(expressions, installation, entities[0]);
   const fragments = rawFragments(expressions, entities[0]);
   if (fragments.length === 0) return;
   const names = namesOf(expressions, encryptedTables(expressions, installation), derived);
@@ -54,11 +60,12 @@ export function assertNoRawUse(expressions: Expressions, installation: Installat
     const isConcerned =
       mentions(sql, names) ||
       mentionsRow(sql.toLowerCase(), expressions, installation) ||
-      readsEncryptedTable(sql, installation);
+      (mayRead({ sql, clause }) && (names.length > 0 || Tables.of(installation).mentionedIn(sql)));
     if (!isConcerned) continue;
     const check = new SqlCheck(Tables.of(installation), clause, derived?.named);
     const nodes = seenNodes({ sql, clause }, installation, entities[0]);
     scope ??= scopeOf(expressions, installation, derived);
+    assertNothingAdded(nodes, clause, scope, installation);
     if (clause === RETURNING) check.outputs(nodes, scope);
     else check.expression(nodes, scope);
     const written = writtenNodes(nodes, clause);
@@ -177,10 +184,6 @@ function writtenNodes(nodes: readonly SqlNode[], clause: string): readonly SqlNo
 function mentions(sql: string, names: readonly string[]): boolean {
   const lower = sql.toLowerCase();
   return names.some((name) => lower.includes(name));
-}
-
-function readsEncryptedTable(sql: string, installation: Installation): boolean {
-  return READS.test(sql) && Tables.of(installation).mentionedIn(sql);
 }
 
 /** Refuses DISTINCT over ciphertexts, which all differ, unless the primary key tells the rows apart anyway. */

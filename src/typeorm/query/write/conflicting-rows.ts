@@ -11,13 +11,24 @@ const MARK = 'field-encryption - a row with other bound columns';
 /**
  * Returns an INSERT that ignores rows which are there, and no other error: where `IGNORE` means all of them, a value
  * would be cut that is too long, or a column changed that a value is bound to.
+ *
+ * @throws {@link UnsupportedQueryError} if TypeORM has written it in a way that is not known
  */
 export function ignoreDuplicatesOnly<E extends ObjectLiteral>(
   builder: InsertQueryBuilder<E>,
+  { columns: [column] }: EncryptedEntity,
   sql: string,
 ): string {
-  const forms = dialectOf(builder.connection).sql;
-  return forms.onlyDuplicates?.(sql, keyOf(builder)) ?? sql;
+  const { connection, expressionMap } = builder;
+  const forms = dialectOf(connection).sql;
+  if (forms.onlyDuplicates === undefined) return sql;
+  const changed = forms.onlyDuplicates(sql, keyOf(builder));
+  if (changed !== sql || !expressionMap.onIgnore || column === undefined) return changed;
+  throw queryRefused(
+    column,
+    'is written by an INSERT with orIgnore() that could not be kept from cutting values. Leave its comment() out, or ' +
+      'orIgnore().',
+  );
 }
 
 /**
