@@ -16,6 +16,8 @@ describe('LABELS', () => {
   it('stay as they were first stored', () => {
     expect(LABELS).toEqual({
       accessEntry: 'typeorm-field-encryption/v1/access-entry',
+      document: 'typeorm-field-encryption/v1/document',
+      signingKeyChange: 'typeorm-field-encryption/v1/signing-key-change',
       fieldAssociatedData: 'typeorm-field-encryption/v1/field',
       indexKey: 'typeorm-field-encryption/v1/index-key',
       keyRecordMac: 'typeorm-field-encryption/v1/key-record',
