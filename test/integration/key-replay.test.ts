@@ -397,14 +397,44 @@ describeDiagonal('Somebody who writes to the database', (kind) => {
     const accepted = entries.filter(({ operation }) => operation === 'acceptEpoch');
     expect(accepted.map(({ reference, counts }) => [reference, counts['epoch']])).toEqual([
       ...Array.from({ length: 3 }, () => [reason, epoch + 1]),
-      // The replacement, which the restored table does not have.
-      [reason, epoch],
+      // The replacement, which the restored table does not have; the revocation was proven after it.
+      [reason, epoch - 1],
     ]);
     expect(accepted.at(-1)).toMatchObject({ keyState: 'missing', keyVersion: 3 });
     // A row from before is older again.
     await putBack('data_keys', before.keys);
     expect(await rejection(useActive(running))).toBeInstanceOf(KeyStateError);
   });
+
+  it.each([
+    ['at once', {}],
+    ['by the process that loads the key', { replace: false }],
+  ])(
+    'does not matter to a revocation that is proven %s: the row only gets newer',
+    async (_, options) => {
+      const id = await key(1);
+      const { deactivatedAt } =
+        (await fieldEncryption(running).keys.list()).find((known) => known.id === id) ?? {};
+      const stored = async (): Promise<Row | undefined> =>
+        (await copy()).keys.find((row) => row['id'] === id);
+      await fieldEncryption(await start()).keys.revoke(id, options);
+      const revoked = await stored();
+
+      const operator = await start();
+      expect(await rejection(fieldEncryption(operator).keys.destroy(id))).toMatchObject({
+        code: 'ERR_KEY_STATE',
+        retryable: true,
+      });
+
+      const refused = await stored();
+      expect(Number(refused?.['epoch'])).toBeGreaterThanOrEqual(Number(revoked?.['epoch']));
+      if (options.replace !== false) {
+        expect(refused).toEqual(revoked);
+        expect(refused?.['deactivated_at']).toBe(deactivatedAt?.toISOString());
+      }
+      expect(await verify(operator)).toMatchObject({ ok: true });
+    },
+  );
 
   it('does not undo what was revoked while the KMS was away, and a process that loads the key proves it', async () => {
     const id = await key(2);

@@ -4,7 +4,7 @@ import {
   KeyStateError,
   KmsUnavailableError,
 } from '../../errors';
-import { provenChange, requireProvenDates, takesAway } from '../record/key-macs';
+import { isProven, provenChange, requireProvenDates, takesAway } from '../record/key-macs';
 import type { StateAuthenticator } from '../record/key-macs';
 import { aboutUnreadable, keyTitle, wholeSecond } from '../record/key-record';
 import type { KeyRecord } from '../record/key-record';
@@ -84,6 +84,21 @@ export class KeyRetirement<C> {
   }
 
   /**
+   * {@link KeyRetirement.seal} right after the revocation, so that waits count from then, or from the deactivation that
+   * the row proved before it.
+   */
+  async sealRevoked(record: KeyRecord, before: KeyRecord): Promise<void> {
+    if (!isClaim(record)) return;
+    try {
+      const { authenticateState } = await this.#wrapper.unwrapToRead(record);
+      const since = isProven(before, authenticateState) ? before.deactivatedAt : null;
+      await this.#seal(record, authenticateState, since);
+    } catch {
+      // The revocation stands without: it needs no KMS.
+    }
+  }
+
+  /**
    * Refuses a key that a process may still write with.
    *
    * @throws {@link KeyStateError}, retryable; not retryable for a date that cannot be read, or was edited
@@ -108,9 +123,14 @@ export class KeyRetirement<C> {
     );
   }
 
-  async #seal(record: KeyRecord, authenticate: StateAuthenticator): Promise<KeyRecord> {
-    const deactivatedAt = wholeSecond(await this.#store.now());
-    const epoch = this.#wrapper.epochs.next();
+  /** @param since - when it was deactivated, where that is proven; `null` for now. */
+  async #seal(
+    record: KeyRecord,
+    authenticate: StateAuthenticator,
+    since: Date | null = null,
+  ): Promise<KeyRecord> {
+    const deactivatedAt = since ?? wholeSecond(await this.#store.now());
+    const epoch = this.#wrapper.epochs.next(record);
     const set = provenChange(authenticate, record, { deactivatedAt }, epoch);
     if (await this.#store.apply([{ type: 'update', expected: record, set }])) {
       return { ...record, ...set };

@@ -87,6 +87,7 @@ async function tryToRevoke<C>(
   if (!done || after.state !== 'compromised') return undefined;
   const { purpose, name: keyName, version } = record;
   services.emit({ type: 'keyRevoked', purpose, keyId: id, keyName, version });
+  if (replace) await services.retirement.sealRevoked(after, record);
   return { record: after, replacement, isProven };
 }
 
