@@ -101,6 +101,7 @@ export class AuditVerification {
   }
 
   async #problemOf(entry: AuditEntry): Promise<AuditProblem | undefined> {
+    if (entry.seq < 1) return 'edited';
     if (entry.seq !== this.entries + 1) return 'missing';
     if (entry.previousHash !== (this.#last?.hash ?? '')) return 'moved';
     const seal = await this.#findSeal(entry.sealedBy);

@@ -22,7 +22,7 @@ import type {
 
 const DAY_MS = 86_400_000;
 
-const PURPOSES: readonly KeyInfo['purpose'][] = ['data', 'index', 'audit'];
+const PURPOSES: readonly KeyInfo['purpose'][] = ['data', 'index', 'audit', 'signing'];
 
 /** Reads the keys of every purpose. */
 export async function keysOfAll(

@@ -48,15 +48,27 @@ export async function verifyDocument(
 function messageOf(
   application: string,
   data: Uint8Array | string,
-  { context }: SignatureContext,
+  options: SignatureContext | undefined,
 ): Uint8Array {
-  const isText = typeof (context as unknown) === 'string';
-  if (isText && context !== '' && context.length <= MAX_CONTEXT_CHARS) {
+  const context = options?.context ?? '';
+  if (!(data instanceof Uint8Array) && !isText(data)) throw notADocument();
+  if (isText(context) && context !== '' && context.length <= MAX_CONTEXT_CHARS) {
     return lengthPrefixed([LABELS.document, application, context, data]);
   }
   throw new ConfigurationError(
     `sign, verify: the context must be a text of 1 to ${String(MAX_CONTEXT_CHARS)} characters that says what the ` +
       'document is, such as "discharge letter".',
+  );
+}
+
+/** Half a surrogate pair has no UTF-8: texts with different ones would be signed alike. */
+function isText(value: unknown): value is string {
+  return typeof value === 'string' && !/\p{Cs}/u.test(value);
+}
+
+function notADocument(): ConfigurationError {
+  return new ConfigurationError(
+    'sign, verify: the document must be a Uint8Array, or a text without halves of surrogate pairs.',
   );
 }
 

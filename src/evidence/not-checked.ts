@@ -31,7 +31,7 @@ const NEVER: readonly NotChecked[] = [
 /** Lists what the report says nothing about. */
 export function notChecked(
   { access }: Installation,
-  { access: { kept }, columns, providers }: EvidenceReport,
+  { access: { kept, sql }, columns, providers }: EvidenceReport,
   unmapped: readonly NotChecked[],
 ): NotChecked[] {
   const isDenied = kept === 'table' && !access.allows('access list');
@@ -55,17 +55,21 @@ export function notChecked(
         subject: `age of the key-encryption key of kms "${kms}"`,
         reason: 'the provider does not tell',
       })),
-    ...(isDenied
-      ? [{ subject: 'the access log', reason: 'the actor may not list it, for want of a level' }]
-      : []),
-    {
-      subject: kept === 'table' ? 'seals of the access log' : 'uses of values',
-      reason:
-        kept === 'table'
-          ? 'its entries were counted; `field-encryption access list` verifies them'
-          : kept === 'sink'
-            ? 'they are handed to a sink'
-            : 'the option `accessLog` is off',
-    },
+    ...(kept === 'table' && sql === null
+      ? [{ subject: 'the access log', reason: isDenied ? NO_LEVEL : NO_TABLE }]
+      : [USES[kept]]),
   ];
 }
+
+const NO_LEVEL = 'the actor may not list it, for want of a level';
+const NO_TABLE =
+  'its table is not there, although the option `accessLog` is on: run the migrations';
+
+const USES: Readonly<Record<EvidenceReport['access']['kept'], NotChecked>> = {
+  table: {
+    subject: 'seals of the access log',
+    reason: 'its entries were counted; `field-encryption access list` verifies them',
+  },
+  sink: { subject: 'uses of values', reason: 'they are handed to a sink' },
+  none: { subject: 'uses of values', reason: 'the option `accessLog` is off' },
+};

@@ -82,7 +82,9 @@ export interface SuiteEvidence {
   readonly keyIds: readonly string[];
 }
 
-export interface KeyEvidence extends Plain<KeyInfo> {
+export interface KeyEvidence extends Omit<Plain<KeyInfo>, 'createdAt'> {
+  /** `null` in a row that cannot be read, which the audit log tells of. */
+  readonly createdAt: string | null;
   /** Changes of its state in the order of the audit log, the last 100. */
   readonly history: readonly {
     readonly seq: number;

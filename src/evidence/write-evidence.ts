@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { ConfigurationError } from '../errors';
@@ -10,7 +10,7 @@ import type { ReportOptions } from './collect-report';
 import { CONSISTENCY_FILE, writeConsistency } from './consistency-file';
 import { writeEvidenceNote } from './evidence-note';
 import { RENDERINGS, REPORT_FORMATS } from './renderings/renderings';
-import type { Rendering, ReportFormat } from './renderings/renderings';
+import type { ListEntries, Rendering, ReportFormat } from './renderings/renderings';
 import type { EvidenceReport } from './report';
 
 /** Name of the signed note in the folder. */
@@ -29,6 +29,9 @@ export interface WrittenEvidence {
   readonly files: readonly string[];
 }
 
+/** Ends the names of files that are not complete. */
+const PART = '.part';
+
 const ALL_FILES = [
   ...Object.values(RENDERINGS).map(({ file }) => file),
   ...[CONSISTENCY_FILE, NOTE_FILE],
@@ -46,27 +49,48 @@ export async function writeEvidence(
   if (unknown !== undefined) throw unknownFormat();
   const report = await collectReport(installation, options);
   await mkdir(folder, { recursive: true });
-  // The note is to know all files that are there.
-  for (const name of ALL_FILES) await rm(join(folder, name), { force: true });
+  try {
+    const digests = await writeForms(installation, folder, { report, formats });
+    const { tree } = report.audit;
+    const note = await writeEvidenceNote(installation, { tree, time: report.time, digests });
+    await writeFile(join(folder, NOTE_FILE + PART), note);
+    const names = [...Object.keys(digests), NOTE_FILE];
+    await replaceAll(folder, names);
+    return { report, files: names.map((name) => join(folder, name)) };
+  } catch (error) {
+    // An earlier report stays as it was.
+    for (const name of ALL_FILES) await rm(join(folder, name + PART), { force: true });
+    throw error;
+  }
+}
+
+/** Writes the forms of a report, and returns their SHA-256 by name. */
+async function writeForms(
+  installation: Installation,
+  folder: string,
+  { report, formats }: Required<Pick<EvidenceOptions, 'formats'>> & Pick<WrittenEvidence, 'report'>,
+): Promise<Record<string, string>> {
   const digests: Record<string, string> = {};
   const write = async (name: string, text: Text): Promise<void> => {
-    digests[name] = await writeHashed(join(folder, name), text);
+    digests[name] = await writeHashed(join(folder, name + PART), text);
   };
+  const list: ListEntries = (range) => installation.audit.list(range);
   for (const format of new Set(formats)) {
     const { file, render }: Rendering = RENDERINGS[format];
-    await write(
-      file,
-      render(report, (range) => installation.audit.list(range)),
-    );
+    await write(file, render(report, list));
   }
   const { consistency, tree } = report.audit;
   if (consistency !== null && consistency.proof.length > 0) {
     const { from, proof } = consistency;
     await write(CONSISTENCY_FILE, [writeConsistency(from, tree.size, proof)]);
   }
-  const note = await writeEvidenceNote(installation, { tree, time: report.time, digests });
-  await writeFile(join(folder, NOTE_FILE), note);
-  return { report, files: [...Object.keys(digests), NOTE_FILE].map((name) => join(folder, name)) };
+  return digests;
+}
+
+/** Replaces an earlier report by the one that is complete: the note is to know all files that are there. */
+async function replaceAll(folder: string, names: readonly string[]): Promise<void> {
+  for (const name of ALL_FILES) await rm(join(folder, name), { force: true });
+  for (const name of names) await rename(join(folder, name + PART), join(folder, name));
 }
 
 /** Writes a file, and returns its SHA-256 in hexadecimal. */

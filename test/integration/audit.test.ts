@@ -361,6 +361,16 @@ describeDiagonal('The audit log', (kind) => {
     expect(keys).toContainEqual(expect.objectContaining({ logged: null }));
   });
 
+  it('tells that an entry was put before its first', async () => {
+    const others = ownColumns('field_encryption_audit').filter((name) => name !== 'seq');
+    const names = others.join(', ');
+    await sql(
+      `INSERT INTO field_encryption_audit (seq, ${names}) ` +
+        `SELECT -5, ${names} FROM field_encryption_audit WHERE seq = 1`,
+    );
+    expect(await verify()).toMatchObject({ ok: false, broken: { seq: -5, problem: 'edited' } });
+  });
+
   it('is not taken for whole when a process that has seen entries goes on after they were deleted', async () => {
     await sql('DELETE FROM field_encryption_audit');
     await sql(`DELETE FROM data_keys WHERE purpose = 'audit'`);

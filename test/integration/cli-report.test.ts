@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { EvidenceReport } from '../../src';
 import { describeDiagonal, typeormMajor } from '../support/databases';
@@ -119,6 +119,8 @@ describeDiagonal('field-encryption report', (kind) => {
       code: 1,
       stdout: expect.stringMatching(/FAILED .*report\.json[^]*NOT verified/),
     });
+    mkdirSync(join(project.folder, 'first/extra'));
+    expect(await verify('first')).toMatchObject({ code: 1 });
     expect(await verify('missing')).toMatchObject({
       code: 2,
       stderr: expect.stringContaining('There is no file missing'),

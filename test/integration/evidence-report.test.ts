@@ -291,6 +291,17 @@ describeEachDatabase('The report', (kind) => {
     expect(validate({ ...report, secret: 1 })).toBe(false);
   });
 
+  it('lists signing keys, and a key whose row cannot be read, of which the audit log tells', async () => {
+    const { dataSource } = await open();
+    await fieldEncryption(dataSource).sign('letter', { context: 'letter' });
+    await dataSource.query("UPDATE data_keys SET created_at = '' WHERE purpose = 'index'");
+    const { keys, suites, violations } = await fieldEncryption(dataSource).report();
+    expect(keys).toContainEqual(expect.objectContaining({ purpose: 'signing', suite: 'ed25519' }));
+    expect(suites.map(({ suite }) => suite)).toContain('ed25519');
+    expect(keys).toContainEqual(expect.objectContaining({ purpose: 'index', createdAt: null }));
+    expect(violations.map(({ rule }) => rule)).toContain('audit-broken');
+  });
+
   it('names SQL that yields its counts', async () => {
     const dataSource = await planted();
     const report = await fieldEncryption(dataSource).report();

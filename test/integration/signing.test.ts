@@ -116,6 +116,30 @@ describeEachDatabase('Signing documents', (kind) => {
     expect(await states()).toEqual(['destroyed', 'destroyed', 'active']);
   });
 
+  it('believes no row that says of a revoked key that it was destroyed', async () => {
+    const first = await sign();
+    await keys().rotateSigning('documents');
+    await keys().revoke(idOf(first));
+    expect(await rejection(verify(first))).toBeInstanceOf(KeyStateError);
+    await sql(
+      `UPDATE data_keys SET state = 'destroyed', compromised_at = NULL, destroyed_at = deactivated_at WHERE id = '${idOf(first)}'`,
+    );
+    expect(await rejection(verify(first))).toBeInstanceOf(KeyStateError);
+    expect(await states()).toEqual(['active']);
+  });
+
+  it.each([
+    ['a list', ['pay 9']],
+    ['nothing', undefined],
+    ['half a surrogate pair', 'd\ud800'],
+  ])('signs no %s', async (_, document) => {
+    const signed = fieldEncryption(dataSource).sign(document as string, CONTEXT);
+    expect(await rejection(signed)).toMatchObject({ code: 'ERR_CONFIGURATION' });
+    const context = { context: 'letter\udfff' };
+    const inContext = fieldEncryption(dataSource).sign(LETTER, context);
+    expect(await rejection(inContext)).toMatchObject({ code: 'ERR_CONFIGURATION' });
+  });
+
   it('takes nothing of the table of public keys on trust', async () => {
     const first = await sign();
     await keys().rotateSigning('documents');

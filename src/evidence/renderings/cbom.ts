@@ -110,7 +110,7 @@ function keyOf(key: KeyEvidence, report: EvidenceReport): object {
         id: key.id,
         state: key.state === 'preActive' ? 'pre-activation' : key.state,
         algorithmRef: algorithmRef(key.suite),
-        creationDate: key.createdAt,
+        ...(key.createdAt === null ? {} : { creationDate: key.createdAt }),
         ...(key.activatedAt === null ? {} : { activationDate: key.activatedAt }),
         ...(key.expiresAt === null ? {} : { expirationDate: key.expiresAt }),
         size: 256,

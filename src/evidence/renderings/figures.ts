@@ -64,7 +64,8 @@ function scopeParts({ scopes }: ColumnEvidence): { kind: string; words: string; 
 /** Draws when each version of a key protected new data; where one ends and the next begins, it was rotated. */
 export function timeLines({ keys, time }: EvidenceReport): Markup {
   const end = Date.parse(time);
-  const start = Math.min(end - DAY_MS, ...keys.map(({ createdAt }) => Date.parse(createdAt)));
+  const made = keys.flatMap(({ createdAt }) => (createdAt === null ? [] : Date.parse(createdAt)));
+  const start = Math.min(end - DAY_MS, ...made);
   const at = (date: string | null): number | undefined =>
     date === null ? undefined : (Date.parse(date) - start) / (end - start);
   const bars = keys.map((key) => ({ label: labelOf(key), segments: timeLine(key, at) }));
@@ -87,7 +88,7 @@ function timeLine(key: KeyEvidence, at: (date: string | null) => number | undefi
       : segment(moment, moment + 0.004, kind, `${words} ${String(date)}`);
   });
   return [
-    ...segment(at(createdAt) ?? 0, used ?? 1, 'null', `made ${createdAt.slice(0, 10)}`),
+    ...segment(at(createdAt) ?? 0, used ?? 1, 'null', `made ${createdAt?.slice(0, 10) ?? '?'}`),
     ...(used === undefined ? [] : segment(used, Math.min(ended, expired), 'active', key.state)),
     ...segment(Math.max(used ?? 1, expired), ended, 'due', 'past its cryptoperiod'),
     ...marks,

@@ -60,7 +60,7 @@ export const LOG_RULES: readonly Rule[] = [
     check: ({ backups, keys }) => {
       const last = backups.at(-1)?.time ?? '';
       const missing = keys.filter(
-        ({ state, createdAt }) => state !== 'destroyed' && createdAt > last,
+        ({ state, createdAt }) => state !== 'destroyed' && (createdAt ?? '') > last,
       );
       if (missing.length === 0) return [];
       const message = `${String(missing.length)} keys are newer than the last backup.`;

@@ -2,6 +2,8 @@ import type { AuditEntry, AuditRange } from '../../audit/audit-entry';
 import type { AuditVerification } from '../../audit/audit-verification';
 
 const PAGE = 500;
+/** The least number that the column holds: an entry before the first is a forged one, and is to be found. */
+const BEFORE_ALL = -(2 ** 31);
 /** How often the key table is read again because entries were added meanwhile. */
 const ATTEMPTS = 5;
 
@@ -12,7 +14,7 @@ export type ListEntries = (range: AuditRange) => Promise<AuditEntry[]>;
 export async function followLog(verification: AuditVerification, list: ListEntries): Promise<void> {
   let page: AuditEntry[];
   do {
-    page = await list({ after: verification.entries, limit: PAGE });
+    page = await list({ after: verification.entries || BEFORE_ALL, limit: PAGE });
     await verification.follow(page);
   } while (page.length === PAGE && verification.broken === undefined);
 }

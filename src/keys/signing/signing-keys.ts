@@ -17,6 +17,7 @@ import type { PublicKeyVersion } from './key-change';
 import { historyOf, isCompromised, provenKeys } from './key-history';
 import type { HistoryStep, ProvenKey } from './key-history';
 import type { SigningKeyRow, SigningKeyStore } from './signing-key-store';
+import { soundlyDestroyed } from './soundly-destroyed';
 
 /** The names of signing keys: that of reports signs nothing else. */
 export const SIGNING_KEY_NAMES = ['reports', 'documents'] as const;
@@ -80,9 +81,12 @@ export class SigningKeys<C> {
   async proven(name: SigningKeyName): Promise<ProvenKey[]> {
     await this.#services.table.requireReady();
     const versions = (await this.#services.store.list()).filter(isVersionOf('signing', name));
+    const destroyed = versions.filter(({ state }) => state === 'destroyed');
+    const sound = destroyed.length === 0 ? undefined : await soundlyDestroyed(this.#services.audit);
+    const believed = versions.filter((key) => !destroyed.includes(key) || sound?.has(key.id));
     const open = async (record: KeyRecord): Promise<Uint8Array> =>
       (await this.#open(record)).key.publicKey;
-    return provenKeys(this.#subject(name), versions, await this.#rows.list(name), open);
+    return provenKeys(this.#subject(name), believed, await this.#rows.list(name), open);
   }
 
   /** Returns how the active version of a key came to be, from the oldest one that leads to it. Makes the first one. */
@@ -224,7 +228,7 @@ function compromised(record: KeyRecord): KeyStateError {
 
 function unproven(record: KeyRecord): KeyStateError {
   return new KeyStateError(
-    `${keyTitle(record)} is destroyed, and no newer version vouches for its public key. Verify with the public key ` +
+    `${keyTitle(record)} is destroyed, and no newer version and no unbroken audit log vouch for its public key. Verify with the public key ` +
       'as it was exported (`field-encryption keys public`) before that.',
     { keyId: record.id },
   );

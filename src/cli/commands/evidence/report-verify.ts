@@ -3,8 +3,9 @@ import { basename, dirname, join } from 'node:path';
 import type { Command } from 'commander';
 
 import { verifyEvidence } from '../../../evidence/verify-evidence';
+import type { EvidenceToVerify, EvidenceVerification } from '../../../evidence/verify-evidence';
 import { NOTE_FILE } from '../../../evidence/write-evidence';
-import { EXIT_CODES } from '../../terminal/command-error';
+import { CommandError, EXIT_CODES } from '../../terminal/command-error';
 import { reading, readText } from '../../terminal/named-file';
 import type { ChooseOffline, OfflineWork } from '../common-options';
 
@@ -19,16 +20,13 @@ function reportVerify(path: string, flags: VerifyFlags): OfflineWork {
   return () => {
     const isFolder = reading(path, () => statSync(path)).isDirectory();
     const note = isFolder ? join(path, NOTE_FILE) : path;
-    const { checkpoint } = flags;
-    const verified = verifyEvidence({
+    if (!reading(note, () => statSync(note)).isFile()) throw notAFile(note);
+    const verified = verifiedBy(flags, {
       note: reading(note, () => readFileSync(note)),
       files: filesBeside(note),
-      publicKey: keyOf(flags.publicKey),
-      ...(checkpoint === undefined ? {} : { checkpoint: readText(checkpoint) }),
-      ...(flags.witness === undefined ? {} : { witness: keyOf(flags.witness) }),
     });
     const lines = verified.checks.map(
-      ({ ok, message }) => `${ok ? 'ok    ' : 'FAILED'} ${message}`,
+      ({ ok, message }) => `${ok ? 'ok    ' : 'FAILED'} ${message.replace(/\p{Cc}/gu, '?')}`,
     );
     return {
       document: verified,
@@ -38,18 +36,54 @@ function reportVerify(path: string, flags: VerifyFlags): OfflineWork {
   };
 }
 
-/** Reads the files in the folder of a note, but itself. */
-function filesBeside(note: string): Record<string, Buffer> {
-  const folder = dirname(note);
-  const files = readdirSync(folder, { withFileTypes: true }).filter(
-    (entry) => entry.isFile() && entry.name !== basename(note),
+/** Verifies by each of the keys that are given, up to one that does. */
+function verifiedBy(
+  { publicKey, checkpoint, witness }: VerifyFlags,
+  evidence: Pick<EvidenceToVerify, 'note' | 'files'>,
+): EvidenceVerification {
+  const all = keysOf(publicKey).map((key) =>
+    verifyEvidence({
+      ...{ ...evidence, publicKey: key },
+      checkpoint: checkpoint === undefined ? undefined : readText(checkpoint),
+      witness: witness === undefined ? undefined : keysOf(witness).at(-1),
+    }),
   );
-  return Object.fromEntries(files.map(({ name }) => [name, readFileSync(join(folder, name))]));
+  const verified = all.find(({ ok }) => ok) ?? all.at(-1);
+  if (verified === undefined) throw noKey();
+  return verified;
 }
 
-/** Returns a verifier key that is given itself, or in a file: the last line of that. */
-function keyOf(given: string): string {
-  return existsSync(given) ? (readText(given).trim().split('\n').at(-1) ?? '') : given;
+/** Reads the files in the folder of a note, but itself. What is no file is there as an empty one: no note knows it. */
+function filesBeside(note: string): Record<string, Buffer> {
+  const folder = dirname(note);
+  const entries = readdirSync(folder, { withFileTypes: true }).filter(
+    ({ name }) => name !== basename(note),
+  );
+  return Object.fromEntries(
+    entries.map((entry) => {
+      const path = join(folder, entry.name);
+      return [entry.name, entry.isFile() ? reading(path, () => readFileSync(path)) : Buffer.of()];
+    }),
+  );
+}
+
+/** Returns a verifier key that is given itself, or all in a file, as `keys public` prints one for each version. */
+function keysOf(given: string): string[] {
+  if (!existsSync(given)) return [given];
+  const lines = readText(given).trim().split('\n');
+  return lines.flatMap((line) => line.trim().split(/\s/)[0] ?? []).filter((key) => key !== '');
+}
+
+function notAFile(note: string): CommandError {
+  return new CommandError('ERR_USAGE', `${note} is no file.`, 'Give a folder, or its note.');
+}
+
+function noKey(): CommandError {
+  return new CommandError(
+    'ERR_USAGE',
+    'The file of the public key is empty.',
+    'Write it with `keys public`.',
+  );
 }
 
 /** Adds the command that verifies evidence. */

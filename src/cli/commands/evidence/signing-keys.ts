@@ -29,6 +29,13 @@ async function keysPublic(
   };
 }
 
+const VOUCHED_FOR: Readonly<Record<SigningKeyName, string>> = {
+  reports:
+    'The version before it vouches for it in each note: those who have its public key need no other.',
+  documents:
+    'The version before it vouches for it in the database. Hand the new public key to those who verify elsewhere.',
+};
+
 /** Makes a new version of a signing key the active one. */
 export async function rotateSigning(
   session: Session,
@@ -50,7 +57,7 @@ export async function rotateSigning(
     text: [
       `${keyTitle(key)} is active.`,
       ...(isVouchedFor
-        ? ['The version before it vouches for it: those who have its public key need no other.']
+        ? [VOUCHED_FOR[name]]
         : [
             'No earlier version vouches for it. Hand its public key to those who verify:',
             `  ${commandLine(session, 'keys', 'public', '--name', name)}`,
