@@ -112,7 +112,7 @@ const rooms = {
     cache: ['anchor', 'wrapping', 'store', 'record', 'key-source', 'key-services'],
     lifecycle: ['audit', 'policy', 'wrapping', 'store', 'record', 'key-services'],
     backup: ['wrapping', 'store', 'record', 'key-services'],
-    signing: ['lifecycle', 'wrapping', 'store', 'record', 'key-services'],
+    signing: ['audit', 'lifecycle', 'wrapping', 'store', 'record', 'key-services'],
     scopes: [
       'audit',
       'cache',

@@ -12,7 +12,7 @@ import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
-import { copyRows } from '../support/own-columns';
+import { copyRows, ownColumns } from '../support/own-columns';
 
 const CANARY = 'canary-plaintext-4711';
 const ALICE = { actor: () => 'alice@bank' };
