@@ -6,7 +6,7 @@ import { leafHash, MerkleTree } from './merkle-tree';
 import type { TreeHead } from './merkle-tree';
 
 /**
- * The Merkle tree of the audit log. The leaf of an entry is its canonical JSON, `hash` included, so that whoever holds
+ * The Merkle tree of the audit log. The leaf of an entry is its canonical JSON, `hash` included, so that anyone who holds
  * exported entries can compute it. Made in one pass, which also tells whether it contains earlier trees.
  */
 export class LogTree {

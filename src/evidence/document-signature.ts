@@ -3,6 +3,7 @@ import { FOR_SIGNATURES, requireFips } from '../crypto/fips';
 import { LABELS } from '../crypto/labels';
 import { decodeBase64url, encodeBase64url } from '../encoding/base64url';
 import { lengthPrefixed } from '../encoding/length-prefixed';
+import { isWellFormed } from '../encoding/text';
 import { ConfigurationError } from '../errors';
 import type { Installation } from '../typeorm/installation/installation';
 
@@ -63,7 +64,7 @@ function messageOf(
 
 /** Half a surrogate pair has no UTF-8: texts with different ones would be signed alike. */
 function isText(value: unknown): value is string {
-  return typeof value === 'string' && !/\p{Cs}/u.test(value);
+  return typeof value === 'string' && isWellFormed(value);
 }
 
 function notADocument(): ConfigurationError {

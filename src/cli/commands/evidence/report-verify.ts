@@ -41,12 +41,12 @@ function verifiedBy(
   { publicKey, checkpoint, witness }: VerifyFlags,
   evidence: Pick<EvidenceToVerify, 'note' | 'files'>,
 ): EvidenceVerification {
+  const expected = {
+    checkpoint: checkpoint === undefined ? undefined : readText(checkpoint),
+    witness: witness === undefined ? undefined : keysOf(witness).at(-1),
+  };
   const all = keysOf(publicKey).map((key) =>
-    verifyEvidence({
-      ...{ ...evidence, publicKey: key },
-      checkpoint: checkpoint === undefined ? undefined : readText(checkpoint),
-      witness: witness === undefined ? undefined : keysOf(witness).at(-1),
-    }),
+    verifyEvidence({ ...evidence, ...expected, publicKey: key }),
   );
   const verified = all.find(({ ok }) => ok) ?? all.at(-1);
   if (verified === undefined) throw noKey();
