@@ -115,11 +115,11 @@ export async function accessEvidence(
   runner: QueryRunner,
 ): Promise<AccessEvidence> {
   const kept = accessLog === undefined ? 'none' : accessLog.sink === undefined ? 'table' : 'sink';
-  if (kept !== 'table' || !access.allows('access list')) return { kept, sql: null, uses: [] };
   const metadata = dataSource.getMetadata(AccessSchema);
-  // Nothing was written yet.
-  if (!(await catalogOf(runner).tableExists(runner, metadata.tablePath))) {
-    return { kept, sql: null, uses: [] };
+  const missing =
+    kept === 'table' && !(await catalogOf(runner).tableExists(runner, metadata.tablePath));
+  if (kept !== 'table' || missing || !access.allows('access list')) {
+    return { kept, missing, sql: null, uses: [] };
   }
   const table = escapedTable(dataSource, metadata);
   const sql =
@@ -131,5 +131,5 @@ export async function accessEvidence(
     ...use,
     ...{ values: Number(total), first: oldest, last: newest },
   }));
-  return { kept, sql, uses };
+  return { kept, missing, sql, uses };
 }

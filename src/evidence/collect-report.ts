@@ -85,7 +85,7 @@ export async function collectReport(
     drills: read.tally.drills,
     ...{ notChecked: [], rules: [], violations: [] },
   } satisfies Record<keyof EvidenceReport, unknown> as EvidenceReport;
-  const open = notChecked(installation, report, read.unsearched);
+  const open = notChecked(report, read.unsearched);
   return judged({ ...report, notChecked: open }, rules);
 }
 

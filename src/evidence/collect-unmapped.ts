@@ -58,14 +58,14 @@ async function search(
   columns: readonly TextColumn[],
   keys: readonly KeyInfo[],
 ): Promise<UnmappedEvidence['found'][number][]> {
-  const counts = columns.map(({ column }, i) => {
+  const counts = columns.map(({ column }) => {
     const holds = holdsCiphertextSql(installation, column, keys);
-    return `COUNT(CASE WHEN ${holds} THEN 1 END) AS c${String(i)}`;
+    return `COUNT(CASE WHEN ${holds} THEN 1 END) AS ${installation.dataSource.driver.escape(column)}`;
   });
   const sql = `SELECT ${counts.join(', ')} FROM ${path}`;
   const [row] = (await runner.query(sql)) as Readonly<Record<string, number | string>>[];
-  return columns.flatMap(({ schema, table, column }, i) => {
-    const rows = Number(row?.[`c${String(i)}`] ?? 0);
+  return columns.flatMap(({ schema, table, column }) => {
+    const rows = Number(row?.[column] ?? 0);
     return rows === 0 ? [] : { table: `${schema}.${table}`, column, rows, sql };
   });
 }

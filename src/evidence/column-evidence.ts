@@ -70,6 +70,7 @@ export interface UnmappedEvidence {
     readonly table: string;
     readonly column: string;
     readonly rows: number;
+    /** Counts for all columns of the table, each under its name. */
     readonly sql: string;
   }[];
 }

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 
-import type { TreeHead } from '../audit/merkle-tree';
 import { FOR_SIGNATURES, requireFips } from '../crypto/fips';
 import { ConfigurationError } from '../errors';
+import type { AuditReport } from '../keys/audit/audit-report';
 import type { HistoryStep } from '../keys/signing/key-history';
 import type { SigningKeyName } from '../keys/signing/signing-keys';
 import type { Installation } from '../typeorm/installation/installation';
@@ -18,8 +18,8 @@ export const REPORTS: SigningKeyName = 'reports';
 
 /** What a note is to say. */
 export interface EvidenceNoteContent {
-  /** The tree of the verified audit log. */
-  readonly tree: TreeHead;
+  /** The audit log as it was verified, which may be broken. */
+  readonly log: Pick<AuditReport, 'tree' | 'broken'>;
   /** When that was collected, ISO 8601. */
   readonly time: string;
   /** The SHA-256 of each file, in hexadecimal, by its name. */
@@ -35,7 +35,7 @@ export interface EvidenceNoteContent {
  */
 export async function writeEvidenceNote(
   installation: Pick<Installation, 'keys' | 'options'>,
-  { tree, time, digests }: EvidenceNoteContent,
+  { log: { tree, broken }, time, digests }: EvidenceNoteContent,
 ): Promise<string> {
   const { application } = installation.options;
   const origin = signerName(application, REPORTS);
@@ -43,6 +43,7 @@ export async function writeEvidenceNote(
   const extensions = [
     `time ${time}`,
     `installation ${encodeURIComponent(Buffer.from(application).toString())}`,
+    ...(broken === null ? [] : [`broken ${String(broken.seq)} ${broken.problem}`]),
     ...history.map(writeKeyLine),
     ...Object.entries(digests).map(([name, digest]) => fileLine(name, digest)),
   ];

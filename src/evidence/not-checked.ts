@@ -1,5 +1,3 @@
-import type { Installation } from '../typeorm/installation/installation';
-
 import type { EvidenceReport, NotChecked } from './report';
 import { NOT_DECIDED } from './rules/row-rules';
 
@@ -30,11 +28,9 @@ const NEVER: readonly NotChecked[] = [
 
 /** Lists what the report says nothing about. */
 export function notChecked(
-  { access }: Installation,
-  { access: { kept, sql }, columns, providers }: EvidenceReport,
+  { access: { kept, missing, sql }, columns, providers }: EvidenceReport,
   unmapped: readonly NotChecked[],
 ): NotChecked[] {
-  const isDenied = kept === 'table' && !access.allows('access list');
   return [
     ...NEVER,
     ...unmapped,
@@ -56,14 +52,13 @@ export function notChecked(
         reason: 'the provider does not tell',
       })),
     ...(kept === 'table' && sql === null
-      ? [{ subject: 'the access log', reason: isDenied ? NO_LEVEL : NO_TABLE }]
+      ? [{ subject: 'the access log', reason: missing ? NO_TABLE : NO_LEVEL }]
       : [USES[kept]]),
   ];
 }
 
 const NO_LEVEL = 'the actor may not list it, for want of a level';
-const NO_TABLE =
-  'its table is not there, although the option `accessLog` is on: run the migrations';
+const NO_TABLE = 'its table is not in the database';
 
 const USES: Readonly<Record<EvidenceReport['access']['kept'], NotChecked>> = {
   table: {

@@ -156,6 +156,8 @@ export interface AuditEvidence extends Plain<AuditReport> {
 export interface AccessEvidence {
   /** Whether uses of values are recorded in the table, handed to a sink, or not recorded. */
   readonly kept: 'table' | 'sink' | 'none';
+  /** Whether the table that they are to be recorded in is not in the database. */
+  readonly missing: boolean;
   /** Yields `uses`; `null` where they were not counted. */
   readonly sql: string | null;
   /** At most 1,000, those of most values. */

@@ -27,7 +27,7 @@ export interface EvidenceToVerify {
 
 /** One thing that was checked. */
 export interface EvidenceCheck {
-  readonly check: 'signature' | 'key' | 'files' | 'consistency' | 'witness';
+  readonly check: 'signature' | 'key' | 'files' | 'log' | 'consistency' | 'witness';
   readonly ok: boolean;
   /** What was found, in a sentence. */
   readonly message: string;
@@ -52,6 +52,8 @@ interface EvidenceNote {
   readonly checkpoint: Checkpoint;
   readonly application: string;
   readonly time: string;
+  /** Where its log is broken, in words; undefined for one that holds. */
+  readonly broken: string | undefined;
   readonly keys: readonly KeyLine[];
   /** SHA-256 by file name. */
   readonly hashes: ReadonlyMap<string, string>;
@@ -79,6 +81,7 @@ export function verifyEvidence(evidence: EvidenceToVerify): EvidenceVerification
     signature,
     key,
     filesCheck(note, evidence.files),
+    logCheck(note),
     ...(evidence.checkpoint === undefined
       ? []
       : [consistencyCheck(note, given, evidence.checkpoint, evidence.files)]),
@@ -126,6 +129,13 @@ function filesCheck({ hashes }: EvidenceNote, files: EvidenceToVerify['files']):
   return problems.length === 0
     ? passed('files', `${String(hashes.size)} files are those of the note.`)
     : failed('files', `${problems.join('; ')}.`);
+}
+
+/** A broken log is as good as cut off where it breaks: its tree says nothing of what followed. */
+function logCheck({ broken, checkpoint: { size } }: EvidenceNote): EvidenceCheck {
+  return broken === undefined
+    ? passed('log', `The audit log was unbroken: ${String(size)} entries.`)
+    : failed('log', `The audit log was broken when this was written: ${broken}.`);
 }
 
 function consistencyCheck(
@@ -191,6 +201,8 @@ function readEvidence(text: string | Uint8Array): EvidenceNote | undefined {
   const [timeLine = '', installationLine = '', ...lines] = checkpoint.extensions;
   const [, time] = /^time (\S+)$/.exec(timeLine) ?? [];
   const application = decoded(/^installation (\S+)$/.exec(installationLine)?.[1]);
+  const [, seq, problem] = /^broken (\d+) (\w+)$/.exec(lines[0] ?? '') ?? [];
+  if (seq !== undefined) lines.shift();
   const files = lines.map((line) => /^sha256 ([0-9a-f]{64}) ([\w.-]+)$/.exec(line));
   const keys = lines.map(readKeyLine).filter((line) => line !== undefined);
   const hashes = new Map(
@@ -199,7 +211,9 @@ function readEvidence(text: string | Uint8Array): EvidenceNote | undefined {
   if (time === undefined || application === undefined) return undefined;
   if (keys.length + hashes.size !== lines.length) return undefined;
   const areNamed = keys.every(({ key }) => key.name === checkpoint.origin && key.type === 'signer');
-  return areNamed ? { signed, checkpoint, application, time, keys, hashes } : undefined;
+  if (!areNamed) return undefined;
+  const broken = seq && `entry ${seq}, ${String(problem)}`;
+  return { signed, checkpoint, application, time, broken, keys, hashes };
 }
 
 function decoded(text: string | undefined): string | undefined {
@@ -214,11 +228,16 @@ function isSameKey(a: VerifierKey, b: VerifierKey): boolean {
   return a.name === b.name && a.type === b.type && Buffer.from(a.publicKey).equals(b.publicKey);
 }
 
+const EXAMPLES: Readonly<Record<VerifierKey['type'], string>> = {
+  signer: 'clinic/audit-log+530d903a+AekyeR…',
+  witness: 'witness.example/w1+7a2f60b1+BFk1rQ…',
+};
+
 function requireKey(option: string, type: VerifierKey['type'], text: string): VerifierKey {
   const key = readVerifierKey(text);
   if (key?.type === type) return key;
   throw new ConfigurationError(
-    `verifyEvidence: ${option} is no verifier key of a ${type}, such as clinic/audit-log+530d903a+AekyeR….`,
+    `verifyEvidence: ${option} is no verifier key of a ${type}, such as ${EXAMPLES[type]}.`,
   );
 }
 

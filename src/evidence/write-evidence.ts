@@ -51,8 +51,8 @@ export async function writeEvidence(
   await mkdir(folder, { recursive: true });
   try {
     const digests = await writeForms(installation, folder, { report, formats });
-    const { tree } = report.audit;
-    const note = await writeEvidenceNote(installation, { tree, time: report.time, digests });
+    const content = { log: report.audit, time: report.time, digests };
+    const note = await writeEvidenceNote(installation, content);
     await writeFile(join(folder, NOTE_FILE + PART), note);
     const names = [...Object.keys(digests), NOTE_FILE];
     await replaceAll(folder, names);

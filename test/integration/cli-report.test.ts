@@ -130,6 +130,8 @@ describeDiagonal('field-encryption report', (kind) => {
   it.each([
     [['--format', 'pdf'], 'It must be one of: json'],
     [['--format', 'json', '--format', 'json'], 'Name a folder with --output'],
+    [['--since', 'nosuch'], 'There is no file nosuch'],
+    [['--output', 'data-source.js/evidence'], 'data-source.js/evidence cannot be made'],
     [['--samples', '2000'], 'a whole number up to 1000'],
   ])('refuses %j', async (args, message) => {
     const { code, stderr } = await report(...args);

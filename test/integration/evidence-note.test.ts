@@ -85,7 +85,7 @@ describeDiagonal('Evidence', (kind) => {
     const digests = Object.fromEntries(
       Object.entries(files).map(([name, text]) => [name, sha256Of(text)]),
     );
-    const content = { tree: report.tree, time: TIME.toISOString(), digests };
+    const content = { log: report, time: TIME.toISOString(), digests };
     return { note: await writeEvidenceNote(installation, content), files };
   }
 
@@ -107,7 +107,7 @@ describeDiagonal('Evidence', (kind) => {
       note: { application: 'St. Mary', time: TIME.toISOString() },
     });
     expect(evidence.note).toMatch(/^St\.%20Mary\/audit-log\n\d+\n\S{44}\ntime /);
-    expect(verified.checks.map(({ check }) => check)).toEqual(['signature', 'key', 'files']);
+    expect(verified.checks.map(({ check }) => check)).toEqual(['signature', 'key', 'files', 'log']);
   });
 
   it('fails once any byte of the note or of a file was changed', async () => {
@@ -211,6 +211,11 @@ describeDiagonal('Evidence', (kind) => {
       'consistency',
     ]);
     expect((await rejection(write(dataSource, second.note))).message).toContain('otherHead');
+
+    await dataSource.query('DELETE FROM field_encryption_audit WHERE seq = 2');
+    const { report } = await installationOf(dataSource).audit.verify();
+    expect(report.broken).toMatchObject({ seq: 2 });
+    expect(failing({ ...(await write()), publicKey: key })).toEqual(['log']);
     expect(await rejection(write(dataSource, 'none'))).toBeInstanceOf(ConfigurationError);
   });
 

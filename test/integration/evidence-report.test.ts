@@ -248,6 +248,23 @@ describeEachDatabase('The report', (kind) => {
     }
   });
 
+  it('misses the table of the access log, and finds ciphertexts in columns of any type', async () => {
+    const { dataSource } = await open({ accessLog: {} });
+    await fieldEncryption(dataSource).accessLog.flush();
+    await dataSource.query('DROP TABLE field_encryption_access');
+    const anyType = kind.dialect === 'sqlite' ? 'integer' : 'text';
+    await dataSource.query(`CREATE TABLE letter_copy (copied ${anyType})`);
+    await dataSource.query('INSERT INTO letter_copy SELECT text FROM letter');
+
+    const report = await fieldEncryption(dataSource).report();
+
+    expect(rulesOf(report)).toEqual(
+      expect.arrayContaining(['access-log-missing', 'unmapped-ciphertexts']),
+    );
+    expect(report.access).toMatchObject({ kept: 'table', missing: true, sql: null });
+    expect(report.unmapped.found).toMatchObject([{ column: 'copied', rows: 2 }]);
+  });
+
   it('finds a plaintext that is stored beside its ciphertext', async () => {
     const { dataSource } = await open();
     await dataSource.query(
@@ -305,15 +322,17 @@ describeEachDatabase('The report', (kind) => {
   it('names SQL that yields its counts', async () => {
     const dataSource = await planted();
     const report = await fieldEncryption(dataSource).report();
-    const total = async (sql: string | null): Promise<number> => {
+    const total = async (sql: string | null, name = 'total'): Promise<number> => {
       const rows = await dataSource.query<Record<string, unknown>[]>(String(sql));
-      return rows.reduce((sum, row) => sum + Number(row['total'] ?? row['c0']), 0);
+      return rows.reduce((sum, row) => sum + Number(row[name]), 0);
     };
     for (const { sql, rows, indexes } of report.columns) {
       expect(await total(sql)).toBe(rows);
       for (const index of indexes) expect(await total(index.sql)).toBe(index.rowsWithoutToken);
     }
-    for (const { sql, rows } of report.unmapped.found) expect(await total(sql)).toBe(rows);
+    for (const { sql, rows, column } of report.unmapped.found) {
+      expect(await total(sql, column)).toBe(rows);
+    }
     const wrapped = report.keks.reduce((sum, { keys }) => sum + keys, 0);
     expect(await total(report.keks[0]?.sql ?? null)).toBe(wrapped);
     expect(await total(report.audit.sql)).toBe(report.audit.entries);
@@ -429,6 +448,18 @@ describeEachDatabase('The report', (kind) => {
     await expect(
       encryption.report({ rules: [{ ...rule, id: 'audit-off' }] }),
     ).rejects.toMatchObject({ code: 'ERR_CONFIGURATION' });
+    const wrong: Partial<Rule>[] = [
+      { check: () => JSON.parse('no JSON') as [] },
+      { check: (() => undefined) as never },
+      { check: () => [{ subject: 'ward' } as never] },
+      { severity: 'severe' as never },
+    ];
+    for (const part of wrong) {
+      await expect(encryption.report({ rules: [{ ...rule, ...part }] })).rejects.toMatchObject({
+        ...{ code: 'ERR_CONFIGURATION', cause: expect.any(Error) },
+        message: expect.stringContaining('"ward-encrypted"'),
+      });
+    }
     await expect(encryption.report({ samples: -1 })).rejects.toMatchObject({
       code: 'ERR_CONFIGURATION',
     });

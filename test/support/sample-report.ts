@@ -88,6 +88,7 @@ export function sampleReport(overrides: Partial<EvidenceReport> = {}): EvidenceR
     },
     access: {
       kept: 'table',
+      missing: false,
       sql: 'SELECT …',
       uses: [
         {

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 
 import { CommandError } from './command-error';
@@ -10,17 +10,26 @@ import { CommandError } from './command-error';
  * @throws {@link CommandError} with that name if it cannot be read
  */
 export function reading<T>(name: string, read: () => T): T {
+  const remedy = 'Give the path of a file that this user may read.';
+  return explained(read, remedy, (code) =>
+    code === 'ENOENT' ? `There is no file ${name}.` : `${name} cannot be read (${code}).`,
+  );
+}
+
+/** Makes a folder that the command line names, unless it is there. */
+export function makeFolder(name: string): void {
+  const make = (): unknown => mkdirSync(name, { recursive: true });
+  const remedy = 'Give a folder that this user may write to.';
+  explained(make, remedy, (code) => `${name} cannot be made (${code}).`);
+}
+
+function explained<T>(work: () => T, remedy: string, messageOf: (code: string) => string): T {
   try {
-    return read();
+    return work();
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     if (error instanceof CommandError || code === undefined) throw error;
-    throw new CommandError(
-      'ERR_USAGE',
-      code === 'ENOENT' ? `There is no file ${name}.` : `${name} cannot be read (${code}).`,
-      'Give the path of a file that this user may read.',
-      { cause: error },
-    );
+    throw new CommandError('ERR_USAGE', messageOf(code), remedy, { cause: error });
   }
 }
 

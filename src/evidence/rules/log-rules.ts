@@ -26,6 +26,24 @@ export const LOG_RULES: readonly Rule[] = [
           ],
   },
   {
+    id: 'access-log-missing',
+    title: 'Uses of values are recorded, where they are to be',
+    severity: 'high',
+    controls: MONITORING,
+    shows: 'The table that the option `accessLog` asks for is in the database.',
+    doesNotShow: 'That nothing was deleted from it: `field-encryption access list` verifies it.',
+    check: ({ access }) =>
+      access.missing
+        ? [
+            {
+              subject: 'access log',
+              message: 'Its table is not in the database, although the option `accessLog` is on.',
+              remedy: 'Find out who dropped it, or run the migrations if it was never made.',
+            },
+          ]
+        : [],
+  },
+  {
     id: 'audit-broken',
     title: 'The audit log is whole, and the key table agrees with it',
     severity: 'high',

@@ -79,6 +79,10 @@ export class SigningKeys<C> {
 
   /** Returns the versions of a key whose public half is proven, the oldest first. */
   async proven(name: SigningKeyName): Promise<ProvenKey[]> {
+    return this.#proven(name, await this.#rows.list(name));
+  }
+
+  async #proven(name: SigningKeyName, rows: readonly SigningKeyRow[]): Promise<ProvenKey[]> {
     await this.#services.table.requireReady();
     const versions = (await this.#services.store.list()).filter(isVersionOf('signing', name));
     const destroyed = versions.filter(({ state }) => state === 'destroyed');
@@ -86,14 +90,16 @@ export class SigningKeys<C> {
     const believed = versions.filter((key) => !destroyed.includes(key) || sound?.has(key.id));
     const open = async (record: KeyRecord): Promise<Uint8Array> =>
       (await this.#open(record)).key.publicKey;
-    return provenKeys(this.#subject(name), believed, await this.#rows.list(name), open);
+    return provenKeys(this.#subject(name), believed, rows, open);
   }
 
   /** Returns how the active version of a key came to be, from the oldest one that leads to it. Makes the first one. */
   async history(name: SigningKeyName): Promise<HistoryStep[]> {
     const { record } = await this.#active(name);
-    const proven = (await this.proven(name)).filter(({ version }) => version <= record.version);
-    return historyOf(this.#subject(name), proven, await this.#rows.list(name));
+    const rows = await this.#rows.list(name);
+    const proven = await this.#proven(name, rows);
+    const known = proven.filter(({ version }) => version <= record.version);
+    return historyOf(this.#subject(name), known, rows);
   }
 
   /**

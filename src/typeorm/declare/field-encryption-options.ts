@@ -157,13 +157,15 @@ const propertyNames: PropertyDecorator = (target, name) => {
   for (const rule of [IsOptional(), IsArray(), ArrayUnique(), each]) rule(target, name);
 };
 
+const wellFormed = Matches(/^\P{Cs}*$/u, { message: '$property has half a surrogate pair' });
+
 class OptionRules {
   @IsDefined() kms?: unknown;
   @IsOptional() keyScope?: unknown;
   @IsOptional() @IsIn(['error', 'null']) onErased?: unknown;
   @IsOptional() @IsIn(['error', 'omit']) onUnavailable?: unknown;
   @IsOptional() @IsArray() otherKms?: unknown;
-  @IsOptional() @IsString() @Length(1, 128) application?: unknown;
+  @IsOptional() @IsString() @Length(1, 128) @wellFormed application?: unknown;
   @IsOptional() @IsIn(['xaes-256-gcm', 'xchacha20-poly1305', 'aes-256-gcm-siv']) suite?: unknown;
   @IsOptional() @IsIn(['fips-140-3']) profile?: unknown;
   @IsOptional() @IsIn(['random', 'hedged']) nonces?: unknown;

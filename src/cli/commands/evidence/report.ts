@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { InvalidArgumentError } from 'commander';
 import type { Command } from 'commander';
 
@@ -8,6 +7,7 @@ import type { ReportFormat, Rendering } from '../../../evidence/renderings/rende
 import type { EvidenceReport } from '../../../evidence/report';
 import type { Session } from '../../load/session';
 import { CommandError, EXIT_CODES } from '../../terminal/command-error';
+import { makeFolder, readText } from '../../terminal/named-file';
 
 import type { ChooseOffline, ChooseWork, CommandWork } from '../common-options';
 
@@ -25,9 +25,10 @@ interface ReportFlags {
 function report({ format, output, check = false, samples, since }: ReportFlags): CommandWork {
   return async (session) => {
     const { fieldEncryption } = session;
+    if (output !== undefined) makeFolder(output);
     const options = {
       ...(samples === undefined ? {} : { samples }),
-      ...(since === undefined ? {} : { since: await readFile(since) }),
+      ...(since === undefined ? {} : { since: readText(since) }),
     };
     const { report: collected, files } =
       output === undefined

@@ -65,13 +65,12 @@ async function liveTable(
   );
 }
 
-/** Columns hold text whatever their type, so that only those of numbers and bytes are left out. */
+/** Lists all columns: each holds text, whatever its type. */
 async function textColumns(runner: QueryRunner): Promise<TextColumn[]> {
   const found = (await runner.query(
     `SELECT l.schema AS "schema", l.name AS "table", c.name AS "column"
        FROM pragma_table_list AS l, pragma_table_xinfo(l.name, l.schema) AS c
       WHERE l.type = 'table' AND l.name NOT LIKE 'sqlite\\_%' ESCAPE '\\'
-        AND (c.type = '' OR c.type LIKE '%char%' OR c.type LIKE '%text%' OR c.type LIKE '%clob%')
       ORDER BY 1, 2, c.cid`,
   )) as Omit<TextColumn, 'readable'>[];
   return found.map((column) => ({ ...column, readable: true }));
