@@ -34,12 +34,38 @@ function escaped(content: Content): string {
   return String(content ?? '–').replace(/[&<>"']/g, (character) => ENTITIES[character] ?? '');
 }
 
-/** Returns a table; a sentence in its place without rows. */
-export function table(heads: readonly string[], rows: readonly (readonly Content[])[]): Markup {
+/** Returns a table of some members of each row, under their names; a sentence in its place without rows. */
+export function listed<T extends object>(
+  rows: readonly T[],
+  ...members: readonly (keyof T & string)[]
+): Markup {
   if (rows.length === 0) return markup`<p class="none">None.</p>`;
-  const head = heads.map((name) => markup`<th>${name}</th>`);
-  const body = rows.map(
-    (cells) => markup`<tr>${cells.map((cell) => markup`<td>${cell}</td>`)}</tr>`,
-  );
-  return markup`<table><thead><tr>${head}</tr></thead><tbody>${body}</tbody></table>`;
+  const heads = members.map((name) => markup`<th>${words(name)}</th>`);
+  const body = rows.map((row) => {
+    const cells = members.map((name) => markup`<td>${cell(name, row[name])}</td>`);
+    return markup`<tr>${cells}</tr>`;
+  });
+  return markup`<table><thead><tr>${heads}</tr></thead><tbody>${body}</tbody></table>`;
+}
+
+function cell(name: string, value: unknown): Content {
+  const text = textOf(value);
+  if (name === 'severity') return markup`<span class="tag ${text}">${text}</span>`;
+  return ['id', 'sql', 'kek'].includes(name) ? markup`<code>${text}</code>` : text;
+}
+
+function textOf(value: unknown): string | null {
+  if (value === null || value === undefined) return null;
+  if (typeof value === 'boolean') return value ? 'yes' : 'no';
+  if (Array.isArray(value)) return value.map(textOf).join('; ');
+  if (typeof value === 'string') return value;
+  if (typeof value !== 'object') return JSON.stringify(value);
+  return Object.entries(value)
+    .map(([name, member]) => (name === 'kind' ? '' : `${words(name)} `) + String(textOf(member)))
+    .join(', ');
+}
+
+/** Returns the name of a member in words, `cryptoperiodDays` as `cryptoperiod days`. */
+function words(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 }

@@ -2,6 +2,7 @@ import { policyFor } from '../../keys/policy/policy-presets';
 import type { SecurityLevel } from '../../keys/policy/policy-presets';
 import type { EvidenceReport, KeyEvidence, PolicyEvidence } from '../report';
 
+import { findingIf } from './rule';
 import type { Rule, RuleFinding } from './rule';
 
 /** NIST SP 800-57 part 1, section 5.3.6: a key-wrapping key is used for at most two years. */
@@ -33,10 +34,9 @@ export const KEY_RULES: readonly Rule[] = [
     check: (report) =>
       active(report).flatMap((key) => {
         const dates = [key.expiresAt, key.nextRotationAt].filter((date) => date !== null);
-        const since = dates.sort()[0];
-        if (since === undefined || since > report.time) return [];
+        const since = dates.sort()[0] ?? report.time;
         const remedy = 'Run `field-encryption keys maintain` every night, or `keys rotate` now.';
-        return { subject: titled(key), message: `It is overdue since ${since}.`, remedy };
+        return findingIf(since < report.time, titled(key), `It is overdue since ${since}.`, remedy);
       }),
   },
   {
@@ -52,9 +52,9 @@ export const KEY_RULES: readonly Rule[] = [
           ...(cryptoperiodDays === null ? ['cryptoperiod'] : []),
           ...(owner === null ? ['owner'] : []),
         ];
-        if (lacks.length === 0) return [];
         const message = `Its policy names no ${lacks.join(' and no ')}.`;
-        return { subject: `key "${keyName}"`, message, remedy: 'Set them in `keyPolicies`.' };
+        const remedy = 'Set them in `keyPolicies`.';
+        return findingIf(lacks.length > 0, `key "${keyName}"`, message, remedy);
       }),
   },
   {
@@ -82,13 +82,12 @@ export const KEY_RULES: readonly Rule[] = [
     doesNotShow: 'The age where a provider does not tell it, or that of earlier versions.',
     check: ({ providers }) =>
       providers.flatMap(({ kms, kekAgeDays }) =>
-        kekAgeDays === null || kekAgeDays <= KEK_MAX_DAYS
-          ? []
-          : {
-              subject: `kms "${kms}"`,
-              message: `Its key-encryption key was made ${String(kekAgeDays)} days ago.`,
-              remedy: 'Rotate it in the KMS, and run `field-encryption keys rewrap`.',
-            },
+        findingIf(
+          (kekAgeDays ?? 0) > KEK_MAX_DAYS,
+          `kms "${kms}"`,
+          `Its key-encryption key was made ${String(kekAgeDays)} days ago.`,
+          'Rotate it in the KMS, and run `field-encryption keys rewrap`.',
+        ),
       ),
   },
   {
@@ -99,13 +98,14 @@ export const KEY_RULES: readonly Rule[] = [
     shows: 'Algorithm and parameters of every key are known and listed.',
     doesNotShow: 'That somebody has reviewed the list within the last twelve months.',
     check: ({ suites }) =>
-      suites
-        .filter(({ keyBits }) => keyBits === 0)
-        .map(({ suite }) => ({
-          subject: `suite "${suite}"`,
-          message: 'This version does not know it.',
-          remedy: 'Use the version of typeorm-field-encryption that made its keys, or a later one.',
-        })),
+      suites.flatMap(({ keyBits, suite }) =>
+        findingIf(
+          keyBits === 0,
+          `suite "${suite}"`,
+          'This version does not know it.',
+          'Use the version of typeorm-field-encryption that made its keys, or a later one.',
+        ),
+      ),
   },
   {
     id: 'index-keyed',
@@ -117,16 +117,14 @@ export const KEY_RULES: readonly Rule[] = [
     doesNotShow: 'That equal values are not seen to be equal: that is what an index is for.',
     check: ({ columns, keys }) => {
       const hasRoot = keys.some(({ purpose, state }) => purpose === 'index' && state === 'active');
-      const indexed = columns.filter(
-        ({ indexes, scopes }) => indexes.length > 0 && scopes === null,
-      );
-      if (hasRoot) return [];
-      return indexed.map(({ entity, property }) => ({
-        subject: `${entity}.${property}`,
-        message: 'It has a blind index, and there is no active index root.',
-        remedy:
+      return columns.flatMap(({ entity, indexes, property, scopes }) =>
+        findingIf(
+          !hasRoot && indexes.length > 0 && scopes === null,
+          `${entity}.${property}`,
+          'It has a blind index, and there is no active index root.',
           'Restore the keys from a backup, or run `field-encryption init` for the first ones.',
-      }));
+        ),
+      );
     },
   },
 ];
@@ -137,10 +135,10 @@ function levelUnmet(key: KeyEvidence, policy: PolicyEvidence): RuleFinding[] {
   if (level === undefined) return [];
   const { cryptoperiodDays: most = Infinity } = policyFor(level);
   const isLower = levelOf(policy.securityLevel) < wanted;
-  if (!isLower && (policy.cryptoperiodDays ?? Infinity) <= most) return [];
+  const isLonger = (policy.cryptoperiodDays ?? Infinity) > most;
   const found = isLower
     ? `a policy of level ${policy.securityLevel ?? 'none'}`
     : `a cryptoperiod of ${String(policy.cryptoperiodDays ?? 'no')} days`;
   const message = `It is of level ${level}, and has ${found}.`;
-  return [{ subject: titled(key), message, remedy: `Give it policyFor('${level}').` }];
+  return findingIf(isLower || isLonger, titled(key), message, `Give it policyFor('${level}').`);
 }

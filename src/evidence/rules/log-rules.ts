@@ -1,6 +1,7 @@
 import type { EvidenceReport } from '../report';
 
-import type { Rule } from './rule';
+import { findingIf } from './rule';
+import type { Rule, RuleFinding } from './rule';
 
 const MONITORING = ['PCI DSS 4.0.1 3.6.1', 'SOC 2 CC7.2'];
 const YEAR_MS = 365 * 86_400_000;
@@ -15,15 +16,12 @@ export const LOG_RULES: readonly Rule[] = [
     shows: 'The configuration of this process records them.',
     doesNotShow: 'That every other process has the same configuration.',
     check: ({ audit }) =>
-      audit.kept
-        ? []
-        : [
-            {
-              subject: 'audit log',
-              message: 'The option `audit` is false, so that nothing is recorded.',
-              remedy: 'Leave the option out, and create its table with `field-encryption init`.',
-            },
-          ],
+      findingIf(
+        !audit.kept,
+        'audit log',
+        'The option `audit` is false, so that nothing is recorded.',
+        'Leave the option out, and create its table with `field-encryption init`.',
+      ),
   },
   {
     id: 'access-log-missing',
@@ -33,15 +31,12 @@ export const LOG_RULES: readonly Rule[] = [
     shows: 'The table that the option `accessLog` asks for is in the database.',
     doesNotShow: 'That nothing was deleted from it: `field-encryption access list` verifies it.',
     check: ({ access }) =>
-      access.missing
-        ? [
-            {
-              subject: 'access log',
-              message: 'Its table is not in the database, although the option `accessLog` is on.',
-              remedy: 'Find out who dropped it, or run the migrations if it was never made.',
-            },
-          ]
-        : [],
+      findingIf(
+        access.missing,
+        'access log',
+        'Its table is not in the database, although the option `accessLog` is on.',
+        'Find out who dropped it, or run the migrations if it was never made.',
+      ),
   },
   {
     id: 'audit-broken',
@@ -51,7 +46,7 @@ export const LOG_RULES: readonly Rule[] = [
     shows:
       'No entry was edited, moved, added or removed within the log, and every key is as it says.',
     doesNotShow: 'That its end was not cut off: keep heads elsewhere, and expect them.',
-    check: ({ audit }) => (audit.ok ? [] : brokenLog(audit)),
+    check: ({ audit }) => brokenLog(audit),
   },
   {
     id: 'drill-old',
@@ -61,11 +56,10 @@ export const LOG_RULES: readonly Rule[] = [
     shows: 'Rows were decrypted with the keys of a backup, as the log has it.',
     doesNotShow: 'That the backup is still there, or that the database could be restored with it.',
     check: ({ drills, time }) => {
-      const last = drills.findLast(({ ok }) => ok);
-      if (last !== undefined && Date.parse(time) - Date.parse(last.time) <= YEAR_MS) return [];
-      const message =
-        last === undefined ? 'No drill is known.' : `The last drill was at ${last.time}.`;
-      return [{ subject: 'backups', message, remedy: 'Run `field-encryption keys drill`.' }];
+      const last = drills.findLast(({ ok }) => ok)?.time;
+      const isOld = last === undefined || Date.parse(time) - Date.parse(last) > YEAR_MS;
+      const message = last === undefined ? 'No drill is known.' : `The last drill was at ${last}.`;
+      return findingIf(isOld, 'backups', message, 'Run `field-encryption keys drill`.');
     },
   },
   {
@@ -77,31 +71,23 @@ export const LOG_RULES: readonly Rule[] = [
     doesNotShow: 'That the file is kept; keys of scopes are in backups of the database alone.',
     check: ({ backups, keys }) => {
       const last = backups.at(-1)?.time ?? '';
-      const missing = keys.filter(
-        ({ state, createdAt }) => state !== 'destroyed' && (createdAt ?? '') > last,
-      );
-      if (missing.length === 0) return [];
-      const message = `${String(missing.length)} keys are newer than the last backup.`;
-      return [{ subject: 'backups', message, remedy: 'Run `field-encryption keys backup`.' }];
+      const kept = keys.filter(({ state }) => state !== 'destroyed');
+      const missing = kept.filter(({ createdAt }) => (createdAt ?? '') > last).length;
+      const message = `${String(missing)} keys are newer than the last backup.`;
+      return findingIf(missing > 0, 'backups', message, 'Run `field-encryption keys backup`.');
     },
   },
 ];
 
-function brokenLog({ broken, keys, unproven, undecided, anchor }: EvidenceReport['audit']): {
-  subject: string;
-  message: string;
-  remedy: string;
-}[] {
+function brokenLog(audit: EvidenceReport['audit']): RuleFinding[] {
+  const { anchor, broken, keys, ok, undecided, unproven } = audit;
   const remedy = 'Run `field-encryption audit verify`, and find out who has written to the tables.';
+  const problem = `It is ${String(broken?.problem)}.`;
   const ids = [...keys, ...unproven, ...undecided, ...(anchor ?? [])].map(({ keyId }) => keyId);
+  const disagrees =
+    'The key table does not agree with the log or the anchor, or does not prove the key.';
   return [
-    ...(broken === null
-      ? []
-      : [{ subject: `entry ${String(broken.seq)}`, message: `It is ${broken.problem}.`, remedy }]),
-    ...[...new Set(ids)].map((id) => ({
-      ...{ subject: `key ${id}`, remedy },
-      message:
-        'The key table does not agree with the log or the anchor, or does not prove the key.',
-    })),
+    ...findingIf(broken !== null, `entry ${String(broken?.seq)}`, problem, remedy),
+    ...[...new Set(ids)].flatMap((id) => findingIf(!ok, `key ${id}`, disagrees, remedy)),
   ];
 }

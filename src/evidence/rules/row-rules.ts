@@ -1,138 +1,127 @@
 import type { ColumnEvidence } from '../column-evidence';
 
-import type { Rule, RuleFinding } from './rule';
+import { findingIf } from './rule';
+import type { Rule } from './rule';
 
 const CRYPTOGRAPHY = ['ISO 27001:2022 A.8.24', 'SOC 2 CC6.1'];
 
-const named = ({ entity, property }: ColumnEvidence): string => `${entity}.${property}`;
+/** What is wrong with a column, and what to do. */
+type ColumnProblem = readonly [isBroken: boolean, message: string, remedy: string];
 
-/** A rule that looks at one column after the other. */
-type ColumnRule = Omit<Rule, 'check'> & {
-  readonly of: (column: ColumnEvidence) => readonly (readonly [message: string, remedy: string])[];
-};
-
-function ofColumns({ of, ...rule }: ColumnRule): Rule {
-  return {
-    ...rule,
-    check: ({ columns }): RuleFinding[] =>
-      columns.flatMap((column) =>
-        of(column).map(([message, remedy]) => ({ subject: named(column), message, remedy })),
+/** Checks one column after the other. */
+function eachColumn(
+  problemsOf: (column: ColumnEvidence) => readonly ColumnProblem[],
+): Rule['check'] {
+  return ({ columns }) =>
+    columns.flatMap((column) =>
+      problemsOf(column).flatMap(([isBroken, message, remedy]) =>
+        findingIf(isBroken, `${column.entity}.${column.property}`, message, remedy),
       ),
-  };
+    );
 }
 
 /** Rules on what is stored in rows. */
 export const ROW_RULES: readonly Rule[] = [
-  ofColumns({
+  {
     id: 'cleartext-rows',
     title: 'No row of an encrypted column is readable',
     severity: 'high',
     controls: CRYPTOGRAPHY,
     shows: 'Every value in the column has the form of a ciphertext, by a count of all rows.',
     doesNotShow: 'That the same data is not readable elsewhere: in other columns, backups or logs.',
-    of: ({ cleartextRows, scopes }) => [
-      ...(cleartextRows === 0
-        ? []
-        : [
-            [
-              `${String(cleartextRows)} rows hold no ciphertext.`,
-              'Run `field-encryption data encrypt`.',
-            ] as const,
-          ]),
-      ...((scopes?.erasedCleartextRows ?? 0) === 0
-        ? []
-        : [
-            [
-              `${String(scopes?.erasedCleartextRows)} rows of erased scopes stay readable.`,
-              'Delete them, or set the column to NULL in them.',
-            ] as const,
-          ]),
-    ],
-  }),
-  ofColumns({
+    check: eachColumn(({ cleartextRows, scopes }) => [
+      [
+        cleartextRows > 0,
+        `${String(cleartextRows)} rows hold no ciphertext.`,
+        'Run `field-encryption data encrypt`.',
+      ],
+      [
+        (scopes?.erasedCleartextRows ?? 0) > 0,
+        `${String(scopes?.erasedCleartextRows)} rows of erased scopes stay readable.`,
+        'Delete them, or set the column to NULL in them.',
+      ],
+    ]),
+  },
+  {
     id: 'lost-key-rows',
     title: 'No row is under a key that is destroyed or missing',
     severity: 'high',
     controls: ['PCI DSS 4.0.1 3.7.5', 'ISO 27001:2022 A.8.24'],
     shows: 'Every ciphertext names a key that can still decrypt, or one of an erased scope.',
     doesNotShow: 'That rows in backups of the database have their keys.',
-    of: ({ keys }) =>
-      keys
-        .filter(({ name, state }) => name === null || state === 'destroyed')
-        .map(({ keyId, rows, state }) => [
-          `${String(rows)} rows are under key ${keyId}, which is ${state ?? 'not in the key table'}.`,
-          'Restore the key (`field-encryption keys restore`), or delete the rows.',
-        ]),
-  }),
-  ofColumns({
+    check: eachColumn(({ keys }) =>
+      keys.map(({ keyId, name, rows, state }) => [
+        name === null || state === 'destroyed',
+        `${String(rows)} rows are under key ${keyId}, which is ${state ?? 'not in the key table'}.`,
+        'Restore the key (`field-encryption keys restore`), or delete the rows.',
+      ]),
+    ),
+  },
+  {
     id: 'compromised-key-rows',
     title: 'No row is under a compromised key',
     severity: 'high',
     controls: ['PCI DSS 4.0.1 3.7.5', 'NIST SP 800-57 part 1, 8.3.5'],
     shows: 'Rows were moved off the keys that were revoked.',
     doesNotShow: 'That all compromised keys were revoked.',
-    of: ({ keys }) =>
-      keys
-        .filter(({ state }) => state === 'compromised')
-        .map(({ keyId, rows }) => [
-          `${String(rows)} rows are under key ${keyId}, which is compromised.`,
-          'Run `field-encryption data reencrypt`.',
-        ]),
-  }),
-  ofColumns({
+    check: eachColumn(({ keys }) =>
+      keys.map(({ keyId, rows, state }) => [
+        state === 'compromised',
+        `${String(rows)} rows are under key ${keyId}, which is compromised.`,
+        'Run `field-encryption data reencrypt`.',
+      ]),
+    ),
+  },
+  {
     id: 'check-missing',
     title: 'The database refuses cleartext',
     severity: 'medium',
     controls: CRYPTOGRAPHY,
     shows: 'The CHECK constraint of the column, by its name, is in the database.',
     doesNotShow: 'That nobody can drop it: its owner can.',
-    of: ({ check }) => [
-      ...(check.name === null || check.present
-        ? []
-        : [
-            [
-              'The CHECK constraint against cleartext is not in the database.',
-              'Run `field-encryption schema contract`, and then the migration that it writes.',
-            ] as const,
-          ]),
-      ...(check.outdated === null
-        ? []
-        : [
-            [
-              `The CHECK constraint ${check.outdated} is from before the column changed.`,
-              'Write the migration that drops it with `migration:generate`.',
-            ] as const,
-          ]),
-    ],
-  }),
-  ofColumns({
+    check: eachColumn(({ check: { name, outdated, present } }) => [
+      [
+        name !== null && !present,
+        'The CHECK constraint against cleartext is not in the database.',
+        'Run `field-encryption schema contract`, and then the migration that it writes.',
+      ],
+      [
+        outdated !== null,
+        `The CHECK constraint ${String(outdated)} is from before the column changed.`,
+        'Write the migration that drops it with `migration:generate`.',
+      ],
+    ]),
+  },
+  {
     id: 'sample-unverified',
     title: 'Sampled values decrypt',
     severity: 'high',
     controls: ['ISO 27001:2022 A.8.24'],
     shows: 'The authentication tags of the sampled values hold under their keys.',
     doesNotShow: 'Anything about other rows; `field-encryption data verify` reads all of them.',
-    of: ({ sample }) =>
-      Object.entries(sample.failures)
-        .filter(([code]) => !NOT_DECIDED.has(code))
-        .map(([code, values]) => [
-          `${String(values)} of ${String(sample.values)} sampled values do not decrypt: ${code}.`,
-          'Run `field-encryption data verify`, which names the rows.',
-        ]),
-  }),
-  ofColumns({
+    check: eachColumn(({ sample }) =>
+      Object.entries(sample.failures).map(([code, values]) => [
+        !NOT_DECIDED.has(code),
+        `${String(values)} of ${String(sample.values)} sampled values do not decrypt: ${code}.`,
+        'Run `field-encryption data verify`, which names the rows.',
+      ]),
+    ),
+  },
+  {
     id: 'plaintext-beside',
     title: 'The plaintext is not stored beside its ciphertext',
     severity: 'high',
     controls: CRYPTOGRAPHY,
     shows: 'No column of a sampled row holds the plaintext as text, hexadecimal or base64.',
     doesNotShow: 'That other rows, other tables or other forms do not hold it.',
-    of: ({ sample }) =>
+    check: eachColumn(({ sample }) =>
       Object.entries(sample.readableIn).map(([column, rows]) => [
+        rows > 0,
         `The column ${column} holds the plaintext in ${String(rows)} of ${String(sample.sought)} sampled rows.`,
         `Encrypt ${column}, or empty it.`,
       ]),
-  }),
+    ),
+  },
   {
     id: 'unmapped-ciphertexts',
     title: 'No table without an entity holds ciphertexts',

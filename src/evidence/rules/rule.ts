@@ -24,3 +24,13 @@ export interface RuleFinding {
   readonly message: string;
   readonly remedy: string;
 }
+
+/** Returns a finding, where there is one: as a list, which rules return. */
+export function findingIf(
+  isBroken: boolean,
+  subject: string,
+  message: string,
+  remedy: string,
+): RuleFinding[] {
+  return isBroken ? [{ subject, message, remedy }] : [];
+}
