@@ -10,6 +10,7 @@ import type { EncryptionStatus } from './doctor/encryption-state';
 import type { Finding } from './doctor/finding';
 import { operatorTasks } from './doctor/operator-tasks';
 import { Evidence } from './evidence';
+import { Incidents } from './incidents';
 import { healthProbe } from './health/health-probe';
 import type { HealthOptions, HealthReport } from './health/health-report';
 import type { RunOptions } from './reencryption/report/run-options';
@@ -33,6 +34,7 @@ export class FieldEncryption extends Evidence {
   readonly audit: AuditTrail;
   readonly accessLog: AccessTrail;
   readonly approvals: Approvals;
+  readonly incidents: Incidents;
 
   /** @internal */
   constructor(installation: Installation) {
@@ -41,6 +43,7 @@ export class FieldEncryption extends Evidence {
     this.audit = new AuditTrail(installation);
     this.accessLog = new AccessTrail(installation);
     this.approvals = new Approvals(installation);
+    this.incidents = new Incidents(installation, this.keys);
   }
 
   /** Prepares the keys, creating the first ones, or throws: for an application that should fail at start. */

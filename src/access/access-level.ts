@@ -47,6 +47,8 @@ export const LEVELS = {
   cancelShred: 3,
   hold: 3,
   release: 3,
+  incident: 3,
+  acknowledge: 2,
   'data decrypt': 4,
   acceptEpoch: 4,
   approvals: 4,

@@ -8,7 +8,7 @@ import { readPublicKeyLine } from './ssh/ssh-public-key';
 /** The operations that are carried out at once, or change nothing: `suspend` and `revoke` must never wait. */
 const NEVER = [
   ...(['use', 'sign', 'suspend', 'revoke', 'maintain', 'drill', 'data verify'] as const),
-  ...(['approvals', 'approve'] as const),
+  ...(['approvals', 'approve', 'incident', 'acknowledge'] as const),
 ] as const;
 
 /** An operation that can be made to need approval. */

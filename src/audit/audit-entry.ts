@@ -33,6 +33,9 @@ export type AuditOperation =
   | 'access list'
   | 'approvals'
   | 'approve'
+  /** A step of an incident, which `reference` names; the name of the mark says what the step is about. */
+  | 'incident'
+  | 'acknowledge'
   | `data ${string}`;
 
 /**
@@ -60,10 +63,10 @@ export interface AuditedKey {
 /**
  * The mark of a scope, whose id stands for the scope; `name` is the kind, such as `tenant`. Also a version of the
  * policy of approvals, or a request, with whoever signed it or asked for it as the name; that of a refused attempt has
- * no version.
+ * no version. For an incident, its id, and its kind or a step; `kek` is the compromised one.
  */
 export type AuditedMark = Pick<AuditedKey, 'id' | 'name' | 'purpose'> &
-  Partial<Pick<AuditedKey, 'version'>>;
+  Partial<Pick<AuditedKey, 'version' | 'kek'>>;
 
 /** An event to be recorded. Names, ids and numbers only: no value, no token, no secret. */
 export interface AuditEvent {

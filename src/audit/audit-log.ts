@@ -147,7 +147,7 @@ export class AuditLog<C> {
       keyVersion: subject?.version ?? null,
       keyState: key?.state ?? null,
       kms: key?.kms ?? null,
-      kek: key?.kek ?? null,
+      kek: subject?.kek ?? null,
       reference: reference ?? null,
       counts,
       sealedBy: seal.keyId,

@@ -1,4 +1,4 @@
-import type { AuditOperation } from '../../audit/audit-entry';
+import type { AuditOperation, AuditOutcome } from '../../audit/audit-entry';
 import type { FieldEncryptionErrorCode } from '../../errors';
 import type { TelemetryMessage } from '../../telemetry/channels';
 
@@ -47,6 +47,19 @@ export type KeyEvent =
       readonly keyId: string;
       readonly keyName: string;
       readonly version: number;
+    }
+  | {
+      /**
+       * An incident was opened, by the kind of what is compromised, or a step of it was taken. Who depends on the keys
+       * looks whether it needs to do something, and acknowledges: `incidents.acknowledge`.
+       */
+      readonly type: 'incident';
+      readonly incident: string;
+      /** `key`, `kek` or `branch` when it is opened; then the step, or `dependant` for an acknowledgement. */
+      readonly subject: string;
+      /** Id of the key that the step is about, or the dependant; the reason when it is opened. */
+      readonly name: string;
+      readonly outcome: AuditOutcome;
     }
   | {
       /** An operation on keys went on although it could not be recorded, or its entry not shipped. */

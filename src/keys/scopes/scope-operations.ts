@@ -93,6 +93,27 @@ export class ScopeOperations<C> {
     return { scopes, failures };
   }
 
+  /**
+   * Gives new keys to the scopes whose present key a branch key has sealed, since who knows that knows theirs.
+   *
+   * @returns why some have none yet.
+   * @throws {@link KmsUnavailableError} if the KMS of the common keys refuses
+   */
+  async rotateUnder(branchId: string): Promise<ScopeRotation['failures']> {
+    const [services, scopes] = [this.#services, this.#scopes];
+    const failures: ScopeRotation['failures'][number][] = [];
+    for (let after = ''; ;) {
+      const page = await scopes.store.findSealedBy([branchId], { after, limit: ROTATED_PAGE });
+      const due = page.filter(({ purpose, state }) => purpose === 'data' && state === 'active');
+      for (const kind of new Set(due.map((key) => key.kind))) {
+        const ofKind = due.filter((key) => key.kind === kind).map(scopeOf);
+        failures.push(...(await rotateScopes({ services, scopes }, kind, [ofKind])).failures);
+      }
+      if (page.length < ROTATED_PAGE) return failures;
+      after = page.at(-1)?.id ?? after;
+    }
+  }
+
   /** See {@link eraseScope}. */
   erase(scope: Scope, options: ErasureOptions, rows: ScopeRows<C>): Promise<Erasure> {
     return eraseScope(this.#services, this.#scopes, scope, { options, rows });

@@ -136,7 +136,7 @@ async function readSamples(
     if (encrypted.scope !== undefined) continue;
     const restored = restoredColumn(encrypted, application, keys);
     for (const { keyId, rows } of statuses[at]?.keys ?? []) {
-      const samples = await sample(runner, table, encrypted, keyId);
+      const samples = await sample(runner, table, encrypted, { keyId, limit: SAMPLES });
       await keys.load([keyPrefix(keyId)]);
       const { entity, property } = encrypted.policy;
       results.push({ entity, property, keyId, rows, ...tryAll(restored, samples) });
@@ -145,11 +145,12 @@ async function readSamples(
   return results;
 }
 
-async function sample(
+/** Reads some values of a column under a key. */
+export async function sample(
   runner: QueryRunner,
   table: EncryptedTable,
   encrypted: EncryptedColumn,
-  keyId: string,
+  { keyId, limit }: { readonly keyId: string; readonly limit: number },
 ): Promise<Sample[]> {
   const { binding, column, indexes } = encrypted;
   const { driver } = runner.connection;
@@ -164,7 +165,7 @@ async function sample(
     runner,
     table.metadata,
     `SELECT ${cell} AS stored${[...tokens, ...bound].join('')} FROM ${table.name} ` +
-      `WHERE ${underKeysSql(runner, encrypted, [{ id: keyId }])} LIMIT ${String(SAMPLES)}`,
+      `WHERE ${underKeysSql(runner, encrypted, [{ id: keyId }])} LIMIT ${String(limit)}`,
   );
   return rows.map((row) => ({
     stored: row['stored'],

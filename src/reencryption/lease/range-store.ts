@@ -23,7 +23,8 @@ export type Claim =
 interface PassOfRun {
   readonly run: RunRow;
   readonly pass: number;
-  readonly table: WorkTable;
+  /** Left out for work that is leased as a whole. */
+  readonly table?: WorkTable;
   /** Finds the primary key of the last row of a range that begins after the given one. */
   readonly boundary: (after: RowKey | undefined) => Promise<RowKey | undefined>;
 }
@@ -88,6 +89,14 @@ export class RangeStore {
   async areLeased(run: RunRow): Promise<boolean> {
     const open = await this.#open({ run, pass: run.pass });
     return open.some(({ free }) => !free);
+  }
+
+  /** Returns who has leased the last range of a run; undefined where it is free. */
+  async holder(run: RunRow): Promise<{ readonly owner: string; readonly until: Date } | undefined> {
+    const [last] = (await this.#open({ run, pass: run.pass }))
+      .filter(({ free }) => !free)
+      .slice(-1);
+    return last && { owner: last.range.owner, until: new Date(last.range.leaseUntil) };
   }
 
   /** Marks a range as done. Returns false if the lease was lost. */
@@ -168,12 +177,13 @@ export class RangeStore {
   /** Refuses a checkpoint that cannot be of the table: rows before it would be taken for done. */
   async #check(
     range: StoredRange,
-    table: WorkTable,
+    table: WorkTable | undefined,
     columns: readonly ('lower' | 'cursor' | 'upper')[] = ['lower', 'cursor', 'upper'],
   ): Promise<void> {
     for (const column of columns) {
       const key = range[column];
-      const cause = key === null ? undefined : await this.#database.keyProblem(table, key);
+      if (key === null || table === undefined) continue;
+      const cause = await this.#database.keyProblem(table, key);
       if (cause !== undefined) throw unreadableRange(range, { column: `${column}_key`, cause });
     }
   }

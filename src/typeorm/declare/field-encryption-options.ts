@@ -1,5 +1,4 @@
 import {
-  ArrayUnique,
   IsArray,
   IsBoolean,
   IsDefined,
@@ -44,7 +43,7 @@ import {
   signerProblem,
   profileProblem,
 } from './option-problems';
-import { optionProblems } from './option-rules';
+import { names, optionProblems } from './option-rules';
 import type { ScopeOptions } from './scope-options';
 
 /** Options of {@link withFieldEncryption}. */
@@ -145,17 +144,13 @@ export interface FieldEncryptionOptions extends ScopeOptions {
    * is in force also where this is left out. Needs the audit log. Defaults to none.
    */
   approvals?: ApprovalPolicy;
+  /** Others who share the keys, such as `billing-service`: who has to acknowledge an incident. Defaults to none. */
+  dependants?: string[];
   /** Signs reports in place of a key of the key table, such as with an HSM. Defaults to none. */
   signer?: ReportSigner;
   /** Called for each event of the keys. Must not throw. */
   onEvent?: (event: KeyEvent) => void;
 }
-
-/** A list of properties (`'Entity.property'`). */
-const propertyNames: PropertyDecorator = (target, name) => {
-  const each = Matches(PROPERTY_NAME, { each: true });
-  for (const rule of [IsOptional(), IsArray(), ArrayUnique(), each]) rule(target, name);
-};
 
 const wellFormed = Matches(/^\P{Cs}*$/u, { message: '$property has half a surrogate pair' });
 
@@ -171,9 +166,9 @@ class OptionRules {
   @IsOptional() @IsIn(['random', 'hedged']) nonces?: unknown;
   @IsOptional() @IsBoolean() validate?: unknown;
   @IsOptional() @IsObject() keyCache?: unknown;
-  @propertyNames legacyPlaintext?: unknown;
-  @propertyNames legacyUnbound?: unknown;
-  @propertyNames legacyScope?: unknown;
+  @names(PROPERTY_NAME) legacyPlaintext?: unknown;
+  @names(PROPERTY_NAME) legacyUnbound?: unknown;
+  @names(PROPERTY_NAME) legacyScope?: unknown;
   @IsOptional() @IsObject() previousFormats?: unknown;
   @IsOptional() onEvent?: unknown;
   @IsOptional() @IsObject() keyPolicies?: unknown;
@@ -184,6 +179,7 @@ class OptionRules {
   @IsOptional() @IsObject() accessLog?: unknown;
   @IsOptional() guard?: unknown;
   @IsOptional() @IsObject() approvals?: unknown;
+  @names(/^[\w.:-]{1,64}$/) dependants?: unknown;
   @IsOptional() @IsObject() signer?: unknown;
 }
 

@@ -1,4 +1,11 @@
-import { getMetadataStorage, validateSync } from 'class-validator';
+import {
+  ArrayUnique,
+  getMetadataStorage,
+  IsArray,
+  IsOptional,
+  Matches,
+  validateSync,
+} from 'class-validator';
 
 import { ConfigurationError } from '../../errors';
 
@@ -42,6 +49,14 @@ function unknownOption(rules: new () => object, name: string): string {
 function knownOptions(rules: new () => object): string {
   const ruled = getMetadataStorage().getTargetValidationMetadatas(rules, '', false, false);
   return [...new Set(ruled.map(({ propertyName }) => propertyName))].join(', ');
+}
+
+/** The rule of an option that is a list of different names. */
+export function names(pattern: RegExp): PropertyDecorator {
+  const rules = [IsOptional(), IsArray(), ArrayUnique(), Matches(pattern, { each: true })];
+  return (target, name) => {
+    for (const rule of rules) rule(target, name);
+  };
 }
 
 /** Leaves out the options that are undefined. */

@@ -61,6 +61,7 @@ function keyOf({ keyName, keyPurpose, keyVersion, operation }: AuditEntry): stri
   if (purpose === 'approval') {
     return `${operation === 'approve' ? 'signature' : 'request'} by ${keyName}`;
   }
+  if (operation === 'incident') return `${purpose} ${keyName}`.trim();
   // The name of a mark, such as that of an erasure, is the kind of its scope.
   const isMark = purpose === 'erasure' || purpose === 'hold';
   const name = keyPurpose === 'data' ? keyName : isMark ? `${purpose} of ${keyName}` : purpose;
@@ -129,6 +130,7 @@ const KEY_OPERATIONS: Readonly<Record<Exclude<AuditOperation, `data ${string}`>,
   ...{ backup: true, restore: true, drill: true, acceptEpoch: true, sign: true },
   ...{ shred: true, cancelShred: true, hold: true, release: true, allScopes: true, maintain: true },
   ...{ 'access list': true, approvals: true, approve: true, attempts: true },
+  ...{ incident: true, acknowledge: true },
 };
 
 function operation(name: string): string {

@@ -1,0 +1,218 @@
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import type { AuditEntry } from '../audit/audit-entry';
+import { sha256Of, writeEvidenceNote } from '../evidence/evidence-note';
+import { plain } from '../evidence/plain';
+import { listed, markup } from '../evidence/renderings/markup';
+import { STYLE } from '../evidence/renderings/style';
+import { NOTE_FILE } from '../evidence/write-evidence';
+
+import { doneEntry, isAbout, namesOf } from './incident-log';
+import type { Incident, IncidentKind } from './incident-log';
+import type { IncidentParts } from './risk';
+import { keysOf } from './response';
+
+/** An incident as the audit log and the key table tell it. Dates are ISO 8601. */
+export interface IncidentReport {
+  readonly id: string;
+  readonly kind: IncidentKind;
+  /** The compromised KEK. */
+  readonly kek: string | null;
+  readonly reason: string;
+  /** Who opened it. */
+  readonly actor: string;
+  /** When it was opened, when the keys were replaced, when the last row had moved, and when it was closed. */
+  readonly detected: string;
+  readonly replaced: string | null;
+  readonly moved: string | null;
+  readonly closed: string | null;
+  /** From the opening to each of them, in milliseconds. */
+  readonly durations: Readonly<Record<'replaced' | 'moved' | 'closed', number | null>>;
+  /** When it was opened: keys, rows under them, keys of scopes, backups of keys since; how long dependants are waited for. */
+  readonly exposed: Readonly<Record<string, number>>;
+  readonly keys: readonly {
+    readonly id: string;
+    readonly name: string;
+    readonly purpose: string;
+    readonly version: number;
+    readonly state: string;
+    /** Since when it protected data. */
+    readonly since: string | null;
+    /** Rows under it when the incident was opened. */
+    readonly rows: number;
+    readonly replaced: string | null;
+    readonly destroyed: string | null;
+  }[];
+  readonly dependants: readonly {
+    readonly name: string;
+    readonly acknowledged: string | null;
+    readonly actor: string | null;
+  }[];
+  /** The entries of the audit log about it, about its keys, and about runs over rows meanwhile. */
+  readonly entries: readonly Pick<
+    AuditEntry,
+    | 'seq'
+    | 'time'
+    | 'actor'
+    | 'operation'
+    | 'outcome'
+    | 'keyPurpose'
+    | 'keyName'
+    | 'keyId'
+    | 'counts'
+  >[];
+  /** What no incident does. */
+  readonly leftOut: readonly string[];
+}
+
+const PAGE = 500;
+
+const LEFT_OUT = [
+  'Copies of the database and backups of the keys, in which the values stay readable by who has the compromised keys.',
+  'Values that are stored elsewhere than in columns of the DataSource, such as those of value(purpose).',
+  'The key of the audit log, and keys of scopes for blind indexes, which nothing replaces yet.',
+];
+
+/** Describes an incident. */
+export async function incidentReport(
+  parts: IncidentParts,
+  incident: Incident,
+): Promise<IncidentReport> {
+  const { id, kind, reason, entries } = incident;
+  const [opening] = entries;
+  const keys = plain(await keysOf(parts, incident));
+  return {
+    ...{
+      id,
+      kind,
+      reason,
+      kek: opening?.kek ?? null,
+      actor: opening?.actor ?? '',
+      exposed: opening?.counts ?? {},
+    },
+    ...timesOf(incident),
+    keys: keys.map(({ id: keyId, name, purpose, version, state, ...key }) => ({
+      ...{ id: keyId, name, purpose, version, state, since: key.activatedAt },
+      rows: entries.find((each) => isAbout(each, 'risk', keyId))?.counts['rows'] ?? 0,
+      replaced: doneEntry(incident, 'replace', keyId)?.time ?? null,
+      destroyed: key.destroyedAt,
+    })),
+    dependants: namesOf(incident, 'dependant').map((name) => {
+      const entry = doneEntry(incident, 'dependant', name);
+      return { name, acknowledged: entry?.time ?? null, actor: entry?.actor ?? null };
+    }),
+    entries: await entriesOf(parts, incident),
+    leftOut: LEFT_OUT,
+  };
+}
+
+function timesOf(
+  incident: Incident,
+): Pick<IncidentReport, 'detected' | 'replaced' | 'moved' | 'closed' | 'durations'> {
+  const detected = incident.entries[0]?.time ?? '';
+  const replaced = doneEntry(incident, 'replace')?.time ?? null;
+  const moved = doneEntry(incident, 'reencrypt')?.time ?? null;
+  const closed = doneEntry(incident, 'close')?.time ?? null;
+  const ms = (time: string | null): number | null =>
+    time === null ? null : Date.parse(time) - Date.parse(detected);
+  const durations = { replaced: ms(replaced), moved: ms(moved), closed: ms(closed) };
+  return { detected, replaced, moved, closed, durations };
+}
+
+async function entriesOf(
+  { installation: { audit } }: IncidentParts,
+  incident: Incident,
+): Promise<IncidentReport['entries']> {
+  const ids = [incident.id, ...namesOf(incident, 'risk')];
+  const last = doneEntry(incident, 'close')?.seq ?? Infinity;
+  const found: IncidentReport['entries'][number][] = [];
+  for (let after = (incident.entries[0]?.seq ?? 1) - 1; ;) {
+    const page = await audit.list({ after, limit: PAGE });
+    for (const { keyId, operation, ...entry } of page) {
+      const isMeant = ids.includes(keyId ?? '') || operation.startsWith('data ');
+      if (!isMeant || entry.seq > last) continue;
+      const { seq, time, actor, outcome, keyPurpose, keyName, counts } = entry;
+      found.push({ seq, time, actor, operation, outcome, keyPurpose, keyName, keyId, counts });
+    }
+    after = page.at(-1)?.seq ?? after;
+    if (page.length < PAGE || after >= last) return found;
+  }
+}
+
+/** Writes the report, and a signed note about its files. Returns their paths, that of the note last. */
+export async function writeIncident(
+  parts: IncidentParts,
+  incident: Incident,
+  folder: string,
+): Promise<string[]> {
+  const { installation } = parts;
+  const report = await incidentReport(parts, incident);
+  const files = {
+    'incident.json': `${JSON.stringify(report, null, 2)}\n`,
+    'incident.md': markdown(report),
+    'incident.html': html(report),
+  };
+  const names = Object.entries(files);
+  const digests = Object.fromEntries(names.map(([name, text]) => [name, sha256Of(text)]));
+  const { report: log } = await installation.audit.verify();
+  const content = { log, time: new Date().toISOString(), digests };
+  const all = { ...files, [NOTE_FILE]: await writeEvidenceNote(installation, content) };
+  await mkdir(folder, { recursive: true });
+  for (const [name, text] of Object.entries(all)) await writeFile(join(folder, name), text);
+  return Object.keys(all).map((name) => join(folder, name));
+}
+
+/** The parts of the report that are tables, with what they show of each row. */
+function tablesOf(report: IncidentReport): [string, readonly object[]][] {
+  const { reason, kind, kek, actor, detected, replaced, moved, closed, durations } = report;
+  return [
+    ['Incident', [{ reason, kind, kek, 'opened by': actor }]],
+    ['Time line', [{ detected, replaced, moved, closed }]],
+    ['Milliseconds since it was opened', [durations]],
+    ['Exposed when it was opened', [report.exposed]],
+    ['Keys', report.keys],
+    ['Dependants', report.dependants],
+    ['Audit log', report.entries],
+    ['Not dealt with', report.leftOut.map((subject) => ({ subject }))],
+  ];
+}
+
+function html(report: IncidentReport): string {
+  const title = `Incident ${report.id}`;
+  const sections = tablesOf(report).map(([heading, rows]) => {
+    const members = Object.keys(rows[0] ?? {}) as never[];
+    return markup`<section><h2>${heading}</h2>${listed(rows, ...members)}</section>`;
+  });
+  return markup`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
+<title>${title}</title>
+<style>${STYLE}</style>
+</head>
+<body><h1>${title}</h1>${sections}</body>
+</html>
+`.text;
+}
+
+function markdown(report: IncidentReport): string {
+  const sections = tablesOf(report).map(([heading, rows]) => {
+    const names = Object.keys(rows[0] ?? {});
+    const lines = [
+      names,
+      names.map(() => '---'),
+      ...rows.map((row): unknown[] => Object.values(row)),
+    ];
+    const table = lines.map((cells) => `| ${cells.map(cellOf).join(' | ')} |`);
+    return `## ${heading}\n\n${rows.length === 0 ? 'None.' : table.join('\n')}\n`;
+  });
+  return [`# Incident ${report.id}\n`, ...sections].join('\n');
+}
+
+/** Keeps what people wrote from being markup. */
+function cellOf(value: unknown): string {
+  const text = typeof value === 'string' ? value : JSON.stringify(value ?? '–');
+  return text.replace(/[&<>|`*_[\]\\#]/g, (character) => `&#${String(character.charCodeAt(0))};`);
+}

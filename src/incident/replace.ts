@@ -1,0 +1,80 @@
+import { KeyStateError } from '../errors';
+import { keyInfo } from '../keys/policy/key-policy';
+import type { KeyInfo } from '../keys/record/key-info';
+import { isBranchName } from '../keys/record/scope';
+import type { SigningKeyName } from '../keys/signing/signing-keys';
+import { defined } from '../typeorm/declare/option-rules';
+import { managedWork } from '../typeorm/installation/managed-work';
+
+import { doneEntry } from './incident-log';
+import { keysOf, WaitError } from './response';
+import type { Counts, Response } from './response';
+import type { IncidentParts } from './risk';
+
+/** Replaces every key at risk, so that nothing new is protected with one. */
+export async function replaceAll(response: Response): Promise<Counts> {
+  const { log, id } = response;
+  const incident = await log.find(id);
+  const keys = await keysOf(response, incident);
+  for (const key of keys) {
+    if (doneEntry(incident, 'replace', key.id) !== undefined) continue;
+    await replace(response, key);
+    const next = await activeOf(response, key);
+    const kek = incident.entries[0]?.kek ?? undefined;
+    if (
+      kek !== undefined &&
+      next !== undefined &&
+      [next.kek, `${next.kms}/${next.kek}`].includes(kek)
+    ) {
+      throw new KeyStateError(
+        `incident: version ${String(next.version)} of "${next.name}" is wrapped by the compromised KEK, too. Let its KMS use ` +
+          'another KEK, open an incident for that version when this one is closed, and resume.',
+        { keyId: next.id },
+      );
+    }
+    const counts = next === undefined ? {} : { version: next.version };
+    await log.note(id, 'replace', key.id, { outcome: 'done', counts });
+  }
+  return { keys: keys.length };
+}
+
+async function activeOf(
+  { installation }: IncidentParts,
+  { id, name, purpose }: KeyInfo,
+): Promise<KeyInfo | undefined> {
+  const current = await installation.store.findCurrent(purpose, [name]);
+  const active = current.find((record) => record.state === 'active' && record.id !== id);
+  return active && keyInfo(active, installation.options.keyPolicies);
+}
+
+async function replace(response: Response, key: KeyInfo): Promise<void> {
+  const { installation, keys, options } = response;
+  if (key.purpose === 'index') return replaceRoot(response, key);
+  if (key.state !== 'compromised' && key.state !== 'destroyed') await keys.revoke(key.id);
+  // Revoked without a replacement, or suspended before.
+  if ((await activeOf(response, key)) === undefined) {
+    if (key.purpose === 'signing') await keys.rotateSigning(key.name as SigningKeyName);
+    else await keys.rotate(key.name);
+  }
+  if (key.purpose !== 'data' || !isBranchName(key.name)) return;
+  const failures = await managedWork(
+    installation,
+    'rotate',
+    { parameters: { branch: key.id } },
+    () => installation.keys.scopeOperations.rotateUnder(key.id),
+  );
+  const [first] = failures;
+  if (first !== undefined && options.signal?.aborted !== true) throw new WaitError(first.message);
+}
+
+/** A root is not revoked: every process has to find tokens of the new one before it is used. */
+async function replaceRoot({ keys, options }: Response, { id, state }: KeyInfo): Promise<void> {
+  if (state === 'preActive') await keys.destroy(id);
+  if (state !== 'active') return;
+  const announced = await keys.rotateIndex(defined({ announceMs: options.announceMs }));
+  if (announced.step === 'activated') return;
+  throw new WaitError(
+    'The new root of the blind indexes is announced, and every process has to load it before it is used.',
+    announced.activatableAt,
+  );
+}

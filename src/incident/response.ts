@@ -1,0 +1,84 @@
+import { ApprovalRequiredError } from '../errors';
+import { keyInfo } from '../keys/policy/key-policy';
+import type { KeyInfo } from '../keys/record/key-info';
+import type { RunOptions } from '../reencryption/report/run-options';
+
+import { namesOf } from './incident-log';
+import type { Incident, IncidentLog, IncidentStep } from './incident-log';
+import { rowsAtRisk } from './risk';
+import type { IncidentParts, RowsAtRisk } from './risk';
+
+/** How an incident is worked on. */
+export interface IncidentOptions extends Pick<RunOptions, 'signal' | 'onProgress'> {
+  /** As for `keys.destroy`: 0 where no other process can have the keys in memory. */
+  readonly graceMs?: number;
+  /** As for `keys.rotateIndex`. */
+  readonly announceMs?: number;
+  /** Called before each step, which is not taken if it returns false. Defaults to taking all. */
+  readonly confirm?: (step: PlannedStep) => boolean | Promise<boolean>;
+}
+
+/** A step that is about to be taken. */
+export interface PlannedStep {
+  readonly incident: string;
+  readonly step: IncidentStep;
+  readonly keys: readonly KeyInfo[];
+  readonly rows: readonly RowsAtRisk[];
+}
+
+/** Why an incident does not go on now. */
+export interface IncidentWait {
+  readonly step: IncidentStep;
+  readonly reason: string;
+  /** When it can go on; `null` where that depends on people. */
+  readonly until: Date | null;
+}
+
+/** The work on one incident. */
+export interface Response extends IncidentParts {
+  readonly log: IncidentLog;
+  readonly id: string;
+  readonly options: IncidentOptions;
+}
+
+/** What a step did. */
+export type Counts = Readonly<Record<string, number>>;
+
+/** A step has to wait. Never leaves this folder. */
+export class WaitError extends Error {
+  readonly until: Date | null;
+
+  constructor(reason: string, until: Date | null = null) {
+    super(reason);
+    this.until = until;
+  }
+}
+
+/** Returns the keys at risk, in the order of work: an announced version must not take the place of a compromised one. */
+export async function keysOf(response: IncidentParts, incident: Incident): Promise<KeyInfo[]> {
+  const { options, store } = response.installation;
+  const records = await store.findByIds(namesOf(incident, 'risk'));
+  const rank = ({ purpose, state }: KeyInfo): number =>
+    state === 'preActive' ? 0 : purpose === 'index' ? 2 : 1;
+  return records
+    .map((record) => keyInfo(record, options.keyPolicies))
+    .sort((a, b) => rank(a) - rank(b));
+}
+
+/** Returns the rows at risk by some keys. */
+export async function rowsOf(
+  parts: IncidentParts,
+  keys: readonly KeyInfo[],
+): Promise<RowsAtRisk[]> {
+  const rows: RowsAtRisk[] = [];
+  for (const key of keys) rows.push(...(await rowsAtRisk(parts, key)));
+  return rows;
+}
+
+/** Returns why a step has to wait by what it threw; undefined for a failure. */
+export function waitOf(step: IncidentStep, error: unknown): IncidentWait | undefined {
+  if (error instanceof WaitError) return { step, reason: error.message, until: error.until };
+  return error instanceof ApprovalRequiredError
+    ? { step, reason: error.message, until: null }
+    : undefined;
+}

@@ -1,0 +1,180 @@
+import { IsIn, IsInt, IsOptional, IsString, Length, Matches, Max, Min } from 'class-validator';
+
+import { inOneLine } from './audit/audit-entry';
+import type { DataKeys } from './data-keys';
+import { KeyStateError, UnsupportedValueError } from './errors';
+import { drillIncident } from './incident/drill';
+import type { IncidentDrill } from './incident/drill';
+import { doneEntry, IncidentLog, namesOf } from './incident/incident-log';
+import type { IncidentKind } from './incident/incident-log';
+import { incidentReport, writeIncident } from './incident/incident-report';
+import type { IncidentReport } from './incident/incident-report';
+import { leading, respond } from './incident/respond';
+import { exposure, keysAtRisk, requireOtherKek } from './incident/risk';
+import type { IncidentParts } from './incident/risk';
+import type { IncidentOptions, IncidentWait } from './incident/response';
+import type { KeyInfo } from './keys/record/key-info';
+import { requireOptions } from './typeorm/declare/option-rules';
+import type { Installation } from './typeorm/installation/installation';
+
+/** What is compromised, and why that is thought. */
+export interface IncidentTarget {
+  readonly kind: IncidentKind;
+  /** Id of the key; the KEK as `keys list` shows it, alone or as `<kms>/<kek>`; or the name of the branch key. */
+  readonly target: string;
+  /** 1 to 64 characters, without personal data. */
+  readonly reason: string;
+  /** Milliseconds for which the destruction waits for dependants that have not acknowledged. Defaults to 7 days. */
+  readonly acknowledgeMs?: number;
+}
+
+/** An incident after a call. */
+export interface IncidentProgress {
+  readonly incident: IncidentReport;
+  /** What it waits for; `null` once it is closed. */
+  readonly wait: IncidentWait | null;
+}
+
+const WEEK_MS = 604_800_000;
+
+class TargetRules {
+  @IsIn(['key', 'kek', 'branch']) kind?: unknown;
+  @IsString() @Length(1, 600) target?: unknown;
+  @IsString() @Length(1, 64) @Matches(/\S/) reason?: unknown;
+  @IsOptional() @IsInt() @Min(0) @Max(2 ** 40) acknowledgeMs?: unknown;
+}
+
+/** The response to compromised keys: guided, resumed after any end of a process, and recorded in the audit log. */
+export class Incidents {
+  readonly #parts: IncidentParts;
+
+  /** @internal */
+  constructor(installation: Installation, keys: DataKeys) {
+    this.#parts = { installation, keys };
+  }
+
+  /**
+   * Opens an incident and goes on with it as {@link Incidents.resume} does: replaces what is compromised, moves the rows,
+   * verifies them, destroys the keys by their policy, and closes.
+   *
+   * @throws {@link KeyNotFoundError}; {@link KeyStateError} for a key that is destroyed, or that an open incident is
+   * about; {@link ConfigurationError} for wrong options, without an audit log, and while the compromised KEK would wrap
+   * new keys; {@link IncidentLedError} while another process leads, and whatever a step fails with
+   */
+  start(target: IncidentTarget, options: IncidentOptions = {}): Promise<IncidentProgress> {
+    return this.#managed(async (log) => {
+      const own = { ...target };
+      const keys = await this.#keysAtRisk(own);
+      const ids = keys.map((key) => key.id);
+      return leading({ ...this.#parts, log }, ids, async (lead) => {
+        const id = await this.#open(log, own, keys);
+        return this.#progress(log, id, await respond({ ...this.#parts, log, id, options }, lead));
+      });
+    });
+  }
+
+  /**
+   * Goes on with an incident where it stopped. What is done is not done again.
+   *
+   * @throws {@link UnsupportedValueError} for an unknown id, and what {@link Incidents.start} throws
+   */
+  resume(id: string, options: IncidentOptions = {}): Promise<IncidentProgress> {
+    return this.#managed(async (log) => {
+      const incident = await log.find(id);
+      if (doneEntry(incident, 'close') !== undefined) return this.#progress(log, id, null);
+      return leading({ ...this.#parts, log }, namesOf(incident, 'risk'), async (lead) =>
+        this.#progress(log, id, await respond({ ...this.#parts, log, id, options }, lead)),
+      );
+    });
+  }
+
+  /** Does what can be done on a copy in memory, writes nothing, and says how long the rest would take. */
+  drill(target: IncidentTarget): Promise<IncidentDrill> {
+    return this.#managed(async () =>
+      drillIncident(this.#parts, await this.#keysAtRisk({ ...target })),
+    );
+  }
+
+  /** Returns the incidents, the oldest first: all, or the one with this id. */
+  async status(id?: string): Promise<IncidentReport[]> {
+    const log = new IncidentLog(this.#parts.installation);
+    const incidents = id === undefined ? await log.list() : [await log.find(id)];
+    const reports: IncidentReport[] = [];
+    for (const each of incidents) reports.push(await incidentReport(this.#parts, each));
+    return reports;
+  }
+
+  /**
+   * Writes the report of an incident to a folder, as JSON, Markdown and HTML, with a signed note about them as that of
+   * {@link FieldEncryption.writeEvidence}. Returns the paths, that of the note last.
+   */
+  async report(id: string, folder: string): Promise<string[]> {
+    const incident = await new IncidentLog(this.#parts.installation).find(id);
+    return writeIncident(this.#parts, incident, folder);
+  }
+
+  /**
+   * Records that a dependant has done its part, so that the destruction of the keys no longer waits for it.
+   *
+   * @throws {@link UnsupportedValueError} for an incident or a dependant that is not known
+   */
+  acknowledge(id: string, as: string): Promise<void> {
+    return this.#parts.installation.access.run('acknowledge', async () => {
+      const log = new IncidentLog(this.#parts.installation);
+      const incident = await log.find(id);
+      const names = namesOf(incident, 'dependant');
+      if (!names.includes(as)) throw unknownDependant(names);
+      if (doneEntry(incident, 'dependant', as) !== undefined) return;
+      await log.note(id, 'dependant', as, { outcome: 'done' });
+    });
+  }
+
+  #managed<T>(work: (log: IncidentLog) => Promise<T>): Promise<T> {
+    const { installation } = this.#parts;
+    return installation.access.run('incident', () => work(new IncidentLog(installation)));
+  }
+
+  async #keysAtRisk(given: IncidentTarget): Promise<KeyInfo[]> {
+    requireOptions('incident', TargetRules, given);
+    if (given.kind === 'kek') await requireOtherKek(this.#parts, given.target);
+    return keysAtRisk(this.#parts, given.kind, given.target);
+  }
+
+  async #open(log: IncidentLog, given: IncidentTarget, keys: readonly KeyInfo[]): Promise<string> {
+    const ids = keys.map((key) => key.id);
+    const open = (await log.list()).find(
+      (each) =>
+        doneEntry(each, 'close') === undefined &&
+        namesOf(each, 'risk').some((id) => ids.includes(id)),
+    );
+    if (open !== undefined) throw isOpen(open.id);
+    const { kind, target, reason, acknowledgeMs: waitMs = WEEK_MS } = given;
+    const kek = kind === 'kek' ? target : undefined;
+    const { counts, risk } = await exposure(this.#parts, keys);
+    const { dependants = [] } = this.#parts.installation.options;
+    return log.open({ kind, reason: inOneLine(reason), kek }, { ...counts, waitMs }, [
+      ...risk.map((each) => ({ subject: 'risk', ...each }) as const),
+      ...dependants.map((name) => ({ subject: 'dependant', name }) as const),
+    ]);
+  }
+
+  async #progress(
+    log: IncidentLog,
+    id: string,
+    wait: IncidentWait | null,
+  ): Promise<IncidentProgress> {
+    return { incident: await incidentReport(this.#parts, await log.find(id)), wait };
+  }
+}
+
+function isOpen(id: string): KeyStateError {
+  return new KeyStateError(
+    `incident: ${id} is open, and about the same key. Go on with it: field-encryption incident resume ${id}`,
+  );
+}
+
+function unknownDependant(names: readonly string[]): UnsupportedValueError {
+  return new UnsupportedValueError(
+    `incident: the name must be one of the option dependants when the incident was opened: ${names.join(', ') || 'there were none'}.`,
+  );
+}
