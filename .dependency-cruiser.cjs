@@ -61,6 +61,23 @@ const mayImport = {
     ...['access', 'audit', 'crypto', 'doctor', 'encoding', 'format', 'health', 'keys'],
     ...['kms/kms-provider', 'reencryption', 'typeorm'],
   ],
+  incident: [
+    ...[
+      'access',
+      'audit',
+      'crypto',
+      'data-keys',
+      'doctor',
+      'encoding',
+      'field',
+      'format',
+      'health',
+      'keys',
+    ],
+    ...['kms/kms-provider', 'reencryption', 'typeorm'],
+    ...['evidence/evidence-note', 'evidence/plain', 'evidence/write-evidence'],
+    ...['evidence/renderings/markup', 'evidence/renderings/style'],
+  ],
   opentelemetry: [
     'async',
     'audit/actor',
@@ -78,6 +95,8 @@ const mayImport = {
   cli: [
     'field-encryption',
     'evidence',
+    'incident',
+    'incidents',
     'data-keys',
     'key-upkeep',
     'access-trail',

@@ -16,6 +16,7 @@ import type {
 import { addCompletion } from './completion';
 import { addData } from './commands/data';
 import { init } from './commands/init';
+import { addIncident } from './commands/incident/incident';
 import { addKeys } from './commands/keys';
 import { addReport } from './commands/evidence/report';
 import { addSchema } from './commands/schema';
@@ -111,7 +112,9 @@ function programFor(choose: ChooseWork, chooseOffline: ChooseOffline): Command {
     .action(({ dryRun = false }: DryRunOption) => {
       choose((session) => init(session, { dryRun }));
     });
-  const groups = [...[addStatus, addKeys, addAudit, addAccess, addApprovals, addData, addSchema]];
+  const groups = [
+    ...[addStatus, addKeys, addAudit, addAccess, addApprovals, addIncident, addData, addSchema],
+  ];
   for (const add of groups) add(program, choose);
   addReport(program, choose, chooseOffline);
   addCompletion(program);

@@ -1,4 +1,4 @@
-import { ApprovalRequiredError } from '../errors';
+import { ApprovalRequiredError, KeyStateError } from '../errors';
 import { keyInfo } from '../keys/policy/key-policy';
 import type { KeyInfo } from '../keys/record/key-info';
 import type { RunOptions } from '../reencryption/report/run-options';
@@ -78,7 +78,7 @@ export async function rowsOf(
 /** Returns why a step has to wait by what it threw; undefined for a failure. */
 export function waitOf(step: IncidentStep, error: unknown): IncidentWait | undefined {
   if (error instanceof WaitError) return { step, reason: error.message, until: error.until };
-  return error instanceof ApprovalRequiredError
-    ? { step, reason: error.message, until: null }
-    : undefined;
+  const isForOthers = error instanceof KeyStateError && error.retryable;
+  if (!isForOthers && !(error instanceof ApprovalRequiredError)) return undefined;
+  return { step, reason: error.message, until: null };
 }

@@ -1,3 +1,4 @@
+import type { KeyInfo } from '../keys/record/key-info';
 import { run } from '../reencryption/runs/run';
 import { defined } from '../typeorm/declare/option-rules';
 
@@ -15,6 +16,7 @@ export async function moveRows(response: Response): Promise<Counts> {
     const concerned = keys.filter(({ purpose }) => (purpose === 'index') === (mode === 'reindex'));
     const entities = inOrder(installation, await rowsOf(response, concerned));
     if (entities.length === 0) continue;
+    if (mode === 'reindex') await requireSettled(response, concerned);
     const { aborted, ...report } = await run(installation, mode, { ...runOptions, entities });
     changed += report.changed;
     const left = (await rowsOf(response, concerned)).reduce((sum, { rows }) => sum + rows, 0);
@@ -27,6 +29,17 @@ export async function moveRows(response: Response): Promise<Counts> {
     );
   }
   return { rows: changed };
+}
+
+/** Tokens are made again once no process makes any with the old root. */
+async function requireSettled(
+  { installation }: Response,
+  roots: readonly KeyInfo[],
+): Promise<void> {
+  for (const { id } of roots) {
+    const until = await installation.keys.operations.atRestFrom(id);
+    if (until !== null) throw new WaitError('A process may make tokens with the old root.', until);
+  }
 }
 
 /** Reads all rows and their tokens. */
