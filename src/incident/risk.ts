@@ -3,6 +3,7 @@ import { ConfigurationError, KeyNotFoundError, KeyStateError } from '../errors';
 import { keyInfo, policyOf } from '../keys/policy/key-policy';
 import type { KeyInfo } from '../keys/record/key-info';
 import { isBranchName } from '../keys/record/scope';
+import { encryptedRows } from '../reencryption/coverage/key-uses';
 import { countWhere } from '../reencryption/coverage/prefix-counts';
 import { underScopeKeySql } from '../reencryption/database/prefix-sql';
 import { encryptedTables } from '../reencryption/encrypted-table';
@@ -93,6 +94,7 @@ export async function rowsAtRisk(
   key: KeyInfo,
 ): Promise<RowsAtRisk[]> {
   if (key.state === 'destroyed') return [];
+  if (key.purpose === 'index') await encryptedRows(installation).refreshRoots();
   const rows = isBranchName(key.name)
     ? await rowsUnderBranch(installation, key.id)
     : (await keys.uses(key.id)).map(({ rowsUnderKey, ...use }) => ({ ...use, rows: rowsUnderKey }));

@@ -149,7 +149,7 @@ export function addIncident(program: Command, choose: ChooseWork): void {
   incident
     .command('start')
     .description('open an incident, and go through its steps; exits with 1 where it has to wait')
-    .addOption(new Option('--key <id>', 'the key').conflicts(['kek', 'branch']))
+    .addOption(new Option('--key <id>', 'the key').conflicts('kek').conflicts('branch'))
     .addOption(new Option('--kek <kek>', 'all that this KEK has wrapped').conflicts('branch'))
     .option(
       '--branch <name>',
