@@ -21,6 +21,7 @@ export type { Approvals, PolicyChange, RequestInfo } from './approvals';
 export type { ApprovableOperation, ApprovalPolicy, Approver } from './approvals/approval-policy';
 export type { FieldEncryption } from './field-encryption';
 export type { IncidentProgress, Incidents, IncidentTarget } from './incidents';
+export { IncidentLedError } from './incident/incident-led-error';
 export type { IncidentDrill } from './incident/drill';
 export type { IncidentKind, IncidentStep } from './incident/incident-log';
 export type { IncidentReport } from './incident/incident-report';

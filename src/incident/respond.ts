@@ -1,9 +1,10 @@
-import { FieldEncryptionError, IncidentLedError } from '../errors';
+import { FieldEncryptionError } from '../errors';
 import { sha256Of } from '../evidence/evidence-note';
 import { Lead } from '../reencryption/lease/lead';
 
 import { destroyAll } from './destroy';
 import { doneEntry, namesOf, STEPS } from './incident-log';
+import { IncidentLedError } from './incident-led-error';
 import type { IncidentStep } from './incident-log';
 import { replaceAll } from './replace';
 import { keysOf, rowsOf, waitOf } from './response';

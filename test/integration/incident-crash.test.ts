@@ -82,7 +82,7 @@ describeDiagonal('An incident whose leader is killed', (kind) => {
 
   async function lead(killAt: string, about: Record<string, string>): Promise<number | null> {
     const child = project.start('node', ['leader.js'], env({ KILL_AT: killAt, ...about }));
-    const [errors] = await Promise.all([text(child.stderr!), once(child, 'close')]);
+    const [errors] = await Promise.all([text(child.stderr), once(child, 'close')]);
     expect(errors).toBe('');
     return child.exitCode;
   }

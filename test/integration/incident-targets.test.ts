@@ -1,15 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
-import {
-  ApprovalRequiredError,
-  BlindIndex,
-  ConfigurationError,
-  Encrypted,
-  fieldEncryption,
-  KeyScope,
-  runAs,
-} from '../../src';
+import { BlindIndex, ConfigurationError, Encrypted, fieldEncryption, KeyScope } from '../../src';
 import type { FieldEncryptionOptions, IncidentProgress, Incidents, KeyInfo } from '../../src';
 import { describeEachDatabase } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
