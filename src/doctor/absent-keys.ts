@@ -7,6 +7,8 @@ import { isVersionOf } from '../keys/record/key-versions';
 import type { Installation } from '../typeorm/installation/installation';
 import { hasStoredTokens } from '../typeorm/installation/stored-samples';
 
+import { KEYS_RESTORE } from './finding';
+
 /** A key that entities need and the key table has no version of. */
 export interface AbsentKey {
   readonly purpose: KeyPurpose;
@@ -20,7 +22,7 @@ export interface AbsentKey {
 /** The remedy for a lost key. */
 export const RESTORE_KEYS =
   'Restore the data_keys table from a backup of the database, or the keys from a backup of theirs: ' +
-  'field-encryption keys restore';
+  `field-encryption ${KEYS_RESTORE}`;
 
 /** The remedy for lost keys of scopes. */
 export const RESTORE_SCOPE_KEYS =

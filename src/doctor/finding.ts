@@ -154,3 +154,6 @@ export function grouped(count: number): string {
 
 /** The command that writes the migration of index columns; its file is where the docs have migrations. */
 export const SCHEMA_EXPAND = 'schema expand src/migrations/Expand';
+
+/** The command that brings lost keys back; only the operator knows the file of the backup. */
+export const KEYS_RESTORE = 'keys restore <file>';

@@ -2,7 +2,7 @@ import type { KeyInfo } from '../keys/record/key-info';
 
 import type { AbsentKey } from './absent-keys';
 import type { EncryptionState } from './encryption-state';
-import { counted } from './finding';
+import { counted, KEYS_RESTORE } from './finding';
 import { indexTasks, rootTasks } from './index-tasks';
 import type { OperatorTask } from './operator-task';
 import { cleartextRows, unboundRows, unreadableRows } from './row-tasks';
@@ -88,7 +88,7 @@ function missingParts({
   if (!keyTable && due.length === 0)
     due.push({ command: 'init', reason: 'the key table does not exist' });
   else if (keyTable && keyless.length > 0) {
-    due.push({ command: 'init', reason: `no active data key for ${keyless.join(', ')}` });
+    due.push({ command: 'init', reason: neverMade(keyless) });
   }
   due.push(...inactive.flatMap((name) => outOfUse(keys.filter((key) => key.name === name))));
   if (missingTables.length > 0) {
@@ -100,12 +100,20 @@ function missingParts({
   return due;
 }
 
+/** No root of the blind indexes is asked for: it is made with the data keys, or by the first use. */
+function neverMade(names: readonly string[]): string {
+  return (
+    `no data key for ${names.join(', ')} yet. An application whose role may make keys makes its own; ` +
+    'for any other, make them now'
+  );
+}
+
 /** A key that was there once: no new one is made in its place. */
 function lostKey({ title, lost }: AbsentKey): OperatorTask[] {
   if (lost === undefined) return [];
   return [
     {
-      command: 'keys restore',
+      command: KEYS_RESTORE,
       reason:
         `the ${title} is gone, and ${lost}: restore the data_keys table from a backup of the database, ` +
         'or the keys from a backup of theirs',

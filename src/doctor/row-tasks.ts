@@ -2,7 +2,7 @@ import type { ColumnStatus } from '../reencryption/coverage/status';
 
 import { RESTORE_SCOPE_KEYS } from './absent-keys';
 import type { EncryptionState } from './encryption-state';
-import { agreeing, counted } from './finding';
+import { agreeing, counted, KEYS_RESTORE } from './finding';
 import type { OperatorTask } from './operator-task';
 
 /** Values whose key is gone. */
@@ -11,7 +11,7 @@ export function unreadableRows(status: ColumnStatus): OperatorTask[] {
   const gone = keys.filter(({ name }) => name === undefined);
   return scopes === null
     ? gone.map(({ keyId, rows }) => ({
-        command: 'keys restore',
+        command: KEYS_RESTORE,
         reason:
           `${counted(rows, 'row')} of ${entity}.${property} ${agreeing('need', rows)} key ${keyId}, which the key table ` +
           'does not hold: restore it from a backup',

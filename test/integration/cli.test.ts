@@ -161,7 +161,7 @@ describeDiagonal('field-encryption', (kind) => {
 
     const { due } = await runJson<StatusDocument>(['status']);
     expect(due).toContainEqual({
-      command: 'keys restore',
+      command: 'keys restore <file>',
       reason: expect.stringContaining('the data key "default" is gone') as string,
     });
     expect(due.map(({ command }) => command)).not.toContain('init');

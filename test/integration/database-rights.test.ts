@@ -2,6 +2,7 @@ import { Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource, Logger } from 'typeorm';
 import { ConfigurationError, Encrypted, fieldEncryption, KeyStateError } from '../../src';
 import type { KeyEvent } from '../../src';
+import { installationOf } from '../../src/typeorm/installation/installations';
 import { DATABASES, describeDatabases } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { DatabaseRole } from '../support/database-role';
@@ -37,13 +38,20 @@ describeDatabases(KINDS, 'A database role', (kind) => {
   });
 
   /** A DataSource of a role with these rights. */
-  async function as(rights: readonly string[], events: KeyEvent[] = [], logger?: Logger) {
+  async function as(
+    rights: readonly string[],
+    events: KeyEvent[] = [],
+    logger?: Logger,
+    preparesAtStart = true,
+  ): Promise<DataSource> {
     const grants = rights.map((right) => `GRANT ${right}`);
     const role = await DatabaseRole.create(owner, grants);
     roles.push(role);
     const dataSourceOptions = { ...role.options, ...(logger && { logger }) };
     const onEvent = (event: KeyEvent): unknown => events.push(event);
-    return cleanup.add(protect({ ...database, dataSourceOptions }, { onEvent })).initialize();
+    const dataSource = cleanup.add(protect({ ...database, dataSourceOptions }, { onEvent }));
+    installationOf(dataSource).preparesAtStart = preparesAtStart;
+    return dataSource.initialize();
   }
 
   const onAll = (right: string): string =>
@@ -131,14 +139,18 @@ describeDatabases(KINDS, 'A database role', (kind) => {
       expect(failure).toBeInstanceOf(ConfigurationError);
       expect(failure.message).toMatch(/(?:role "role_\w+"|database user) has no permission/);
       expect(failure.message).toMatch(
-        new RegExp(`that of operators.* If this is to be one: GRANT SELECT ON ${table} TO `),
+        new RegExp(
+          `keys an operator.* let the owner grant what is missing: GRANT SELECT ON ${table} TO `,
+        ),
       );
     }
     // Nor does it read the key table without the right to.
     const warnings = new WarningLog();
     const blind = await as(['SELECT ON memo'], [], warnings);
     expect((await rejection(fieldEncryption(blind).ready())).message).toContain('data_keys');
-    expect(String(warnings.warnings)).toContain('has no permission on table data_keys');
+    expect(String(warnings.warnings)).toContain(
+      'has no permission to read (SELECT) table data_keys',
+    );
   });
 
   // MySQL has none.
@@ -158,9 +170,29 @@ describeDatabases(KINDS, 'A database role', (kind) => {
     const ds = await as([onAll('SELECT'), 'INSERT, UPDATE ON data_keys']);
     const failure = await rejection(fieldEncryption(ds).keys.rotate());
     expect(failure).toBeInstanceOf(ConfigurationError);
-    expect(failure.message).toMatch(
-      /that of operators.* GRANT INSERT ON \S*field_encryption_audit/,
-    );
+    expect(failure.message).toMatch(/keys an operator.* GRANT INSERT ON \S*field_encryption_audit/);
+  });
+
+  it('that makes no first keys is sent to init by the doctor, and only such a role', async () => {
+    await owner.query('DELETE FROM memo');
+    await owner.query('DELETE FROM data_keys');
+    await owner.query('DELETE FROM field_encryption_audit');
+    const remedy = async (dataSource: DataSource): Promise<string | undefined> =>
+      (await fieldEncryption(dataSource).doctor()).find(({ code }) => code === 'KEY_MISSING')
+        ?.remedy;
+    const rights = ['SELECT, INSERT ON memo', 'SELECT ON data_keys'];
+    const recording = 'SELECT, INSERT ON field_encryption_audit';
+    for (const limited of [rights, [...rights, recording], [...rights, 'INSERT ON data_keys']]) {
+      const ds = await as(limited);
+      expect(await remedy(ds)).toMatch(/may not make it: run `field-encryption init` as the owner/);
+      expect(await rejection(ds.getRepository(Memo).insert({ id: 2, text: 'two' }))).toMatchObject({
+        code: 'ERR_CONFIGURATION',
+      });
+    }
+    const maker = await as([...rights, recording, 'INSERT ON data_keys'], [], undefined, false);
+    expect(await remedy(maker)).toMatch(/^Nothing has to be done/);
+    await maker.getRepository(Memo).insert({ id: 2, text: 'two' });
+    expect(await remedy(maker)).toBeUndefined();
   });
 
   it('that may not change the key table is told which right is missing there', async () => {
@@ -171,7 +203,7 @@ describeDatabases(KINDS, 'A database role', (kind) => {
     ]);
     const failure = await rejection(fieldEncryption(reader).keys.rotate());
     expect(failure).toBeInstanceOf(ConfigurationError);
-    expect(failure.message).toMatch(/that of operators.* GRANT (?:INSERT|UPDATE) ON \S*data_keys/);
+    expect(failure.message).toMatch(/keys an operator.* GRANT (?:INSERT|UPDATE) ON \S*data_keys/);
   });
 
   it('that may only read the key table encrypts, and is heard of once for the use counts', async () => {

@@ -2,6 +2,7 @@ import { EntitySchema } from 'typeorm';
 import type { DataSource, EntitySchemaColumnOptions } from 'typeorm';
 import { blindIndexColumns, encryptedColumn, fieldEncryption } from '../../src';
 import type { FieldEncryptionOptions } from '../../src';
+import { installationOf } from '../../src/typeorm/installation/installations';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { moveDatabaseClock } from '../support/database-clock';
@@ -65,6 +66,26 @@ describeDiagonal('What status counts as due', (kind) => {
         ...{ exists: true, rowsWithoutToken: 0 },
       },
     ]);
+  });
+
+  it('is init of a prepared database, for those who make no keys, and no root that the first use makes', async () => {
+    const prepared = await cleanup.create(kind);
+    const common = { entities: [patient()], synchronize: true };
+    const first = cleanup.add(protect(prepared, {}, common));
+    installationOf(first).preparesAtStart = false;
+    await first.initialize();
+    expect(await due(first)).toEqual([
+      [
+        'init',
+        expect.stringMatching(/^no data key for default yet. An application whose role may make/),
+      ],
+    ]);
+    await fieldEncryption(first).keys.rotate();
+    expect(await fieldEncryption(first).keys.indexRoots()).toEqual([]);
+    expect(await due(first)).toEqual([]);
+    await first.getRepository<Row>('Patient').insert({ id: 1, email: 'canary 1', scan: null });
+    expect(await fieldEncryption(first).keys.indexRoots()).toHaveLength(1);
+    expect(await due(first)).toEqual([]);
   });
 
   it('is the index column that the table lacks, and then the tokens of its rows', async () => {

@@ -1,6 +1,7 @@
 import { fieldEncryptionMigrations } from '../../../migrations';
 import type { KeyPurpose } from '../../keys/record/key-record';
 import { withConnection } from '../../typeorm/connection/lent-connection';
+import { explainAccess } from '../../typeorm/connection/table-access';
 import { DataKeySchema, missingKeyColumns } from '../../typeorm/tables/data-key-table';
 import { missingOwnTables } from '../../typeorm/tables/own-tables';
 import type { Session } from '../load/session';
@@ -18,7 +19,7 @@ export async function createTables({ dataSource }: Session): Promise<void> {
     await runner.commitTransaction();
   } catch (error) {
     if (runner.isTransactionActive) await runner.rollbackTransaction();
-    throw error;
+    throw explainAccess(error);
   } finally {
     await runner.release();
   }

@@ -11,7 +11,7 @@ const REMEDIES: Readonly<Record<FieldEncryptionErrorCode, string>> = Object.free
   ERR_FIELD_POLICY:
     'Correct the decorator that the message names, build, and run the command again.',
   ERR_KEY_NOT_FOUND:
-    'Restore the row of the data_keys table from a backup of this database, or the keys from one of theirs: field-encryption keys restore. Keys of scopes are in field_encryption_scope_keys, and in backups of the database alone.',
+    'Restore the row of the data_keys table from a backup of this database, or the keys from one of theirs: field-encryption keys restore <file>. Keys of scopes are in field_encryption_scope_keys, and in backups of the database alone.',
   ERR_KEY_STATE: 'Look at the keys with `field-encryption keys list`.',
   ERR_KEY_UNWRAP:
     'Use the passphrase or key file that the keys were made under; if it is the right one, restore the data_keys table from a backup.',

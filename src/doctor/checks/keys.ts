@@ -18,6 +18,8 @@ import { agreeing, counted, finding } from '../finding';
 import type { Check, DatabaseCheck, Finding } from '../finding';
 import { policyTasks } from '../operator-tasks';
 
+import { neverMade } from './first-keys';
+
 /** The time limit, so that a KMS that does not answer cannot hold up the doctor. */
 const UNWRAP_MS = 30_000;
 
@@ -30,7 +32,7 @@ export const keys: DatabaseCheck = async (installation, runner) => {
   const absent = await absentKeys(installation, records, runner);
   return [
     ...absent.flatMap(lost),
-    ...absent.filter((key) => key.lost === undefined).map(neverMade),
+    ...(await neverMade(installation, absent, runner)),
     ...inactive(installation, records),
     ...records.filter(({ state }) => state === 'suspended').map(suspended),
     ...(installation.options.profile === undefined ? [] : records.flatMap(notApproved)),
@@ -190,14 +192,6 @@ function suspended({ id, name, version }: KeyRecord): Finding {
     'KEY_SUSPENDED',
     `Key "${name}" version ${String(version)} (${id}) is suspended.`,
     `Run: field-encryption keys resume ${id}, or keys rotate ${name}, when the incident is over.`,
-  );
-}
-
-function neverMade({ title }: AbsentKey): Finding {
-  return finding(
-    'KEY_MISSING',
-    `There is no ${title} yet.`,
-    'Run `field-encryption init`; the application makes it with its first write, if it may.',
   );
 }
 

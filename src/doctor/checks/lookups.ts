@@ -81,5 +81,5 @@ function keepsUnique({ column, uniqueWith }: IndexedColumn): (index: DatabaseInd
 
 function isUsed(runner: QueryRunner, { name }: EncryptedTable, column: string): Promise<boolean> {
   const cell = runner.connection.driver.escape(column);
-  return catalogOf(runner).usesIndex(runner, `SELECT 1 FROM ${name} WHERE ${cell} = 'x'`, column);
+  return catalogOf(runner).usesIndex(runner, `SELECT 1 FROM ${name} WHERE ${cell} = 'x'`);
 }

@@ -51,7 +51,8 @@ export function listed<T extends object>(
 function cell(name: string, value: unknown): Content {
   const text = textOf(value);
   if (name === 'severity') return markup`<span class="tag ${text}">${text}</span>`;
-  return ['id', 'sql', 'kek'].includes(name) ? markup`<code>${text}</code>` : text;
+  if (name === 'id') return markup`<code class="id">${text}</code>`;
+  return ['sql', 'kek'].includes(name) ? markup`<code>${text}</code>` : text;
 }
 
 function textOf(value: unknown): string | null {

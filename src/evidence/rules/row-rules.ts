@@ -53,7 +53,7 @@ export const ROW_RULES: readonly Rule[] = [
       keys.map(({ keyId, name, rows, state }) => [
         name === null || state === 'destroyed',
         `${String(rows)} rows are under key ${keyId}, which is ${state ?? 'not in the key table'}.`,
-        'Restore the key (`field-encryption keys restore`), or delete the rows.',
+        'Restore the key (`field-encryption keys restore <file>`), or delete the rows.',
       ]),
     ),
   },

@@ -197,7 +197,7 @@ function sealOf(record: KeyRecord, unwrapped: UnwrappedKey): AuditSeal {
 function sealLost(): KeyNotFoundError {
   return new KeyNotFoundError(
     'The key of the audit log is missing, and there are entries sealed with it. Restore the keys from a ' +
-      'backup (`field-encryption keys restore`). If there is none, export the table of the audit log, ' +
+      'backup (`field-encryption keys restore <file>`). If there is none, export the table of the audit log, ' +
       'empty it, restart the processes, and begin a new log with `field-encryption keys accept-epoch`.',
   );
 }

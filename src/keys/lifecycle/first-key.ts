@@ -91,7 +91,7 @@ function keyLost(
     );
   }
   return new KeyNotFoundError(
-    `${gone}, or the keys from a backup of theirs (\`field-encryption keys restore\`); ${giveUp}`,
+    `${gone}, or the keys from a backup of theirs (\`field-encryption keys restore <file>\`); ${giveUp}`,
     { keyId },
   );
 }

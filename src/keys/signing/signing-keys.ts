@@ -219,7 +219,7 @@ function noActiveVersion(name: SigningKeyName): KeyStateError {
 function unknownKey(id: string): KeyNotFoundError {
   return new KeyNotFoundError(
     `The key table has no signing key ${id} for this: the signature is of another database or application, or the ` +
-      'row is lost. Restore it from a backup (`field-encryption keys restore`).',
+      'row is lost. Restore it from a backup (`field-encryption keys restore <file>`).',
     { keyId: id },
   );
 }

@@ -57,8 +57,12 @@ export function explainAccess(error: unknown): unknown {
 /** Returns the rights that a refused statement takes, as far as the database names the table in English. */
 function missingGrant(error: unknown): string | undefined {
   if (!(error instanceof QueryFailedError)) return undefined;
+  const [, schema] = /\bfor schema (\S+)/.exec(error.message) ?? [];
+  if (schema !== undefined) return `GRANT USAGE, CREATE ON SCHEMA ${schema} TO it`;
   const [, table] = /\btable '?([^\s']+)/.exec(error.message) ?? [];
-  const rights = RIGHTS.filter((right) => new RegExp(`\\b${right}\\b`).test(error.query));
+  const rights = [...RIGHTS, 'CREATE'].filter((right) =>
+    new RegExp(`\\b${right}\\b`).test(error.query),
+  );
   if (table === undefined || rights.length === 0) return undefined;
   return `GRANT ${rights.join(', ')} ON ${table} TO it`;
 }

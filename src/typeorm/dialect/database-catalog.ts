@@ -82,8 +82,8 @@ export interface DatabaseCatalog {
   columns(runner: QueryRunner, metadata: EntityMetadata): Promise<StoredColumn[]>;
   /** Fetches the indexes that begin with a column. */
   indexes(runner: QueryRunner, metadata: EntityMetadata, column: string): Promise<DatabaseIndex[]>;
-  /** Whether a SELECT looks up its rows by indexes on a column only. */
-  usesIndex(runner: QueryRunner, sql: string, column: string): Promise<boolean>;
+  /** Whether a SELECT looks up its rows by indexes only. */
+  usesIndex(runner: QueryRunner, sql: string): Promise<boolean>;
   /** Whether roles are granted rights. */
   readonly hasRoles: boolean;
   /** Fetches the rights of the role on a table, all where there are no roles; `undefined` if it does not exist. */

@@ -62,7 +62,7 @@ async function tableExists(runner: QueryRunner, tablePath: string): Promise<bool
   const place = await placeOf(runner, tablePath);
   if (place !== 'hidden') return place === 'seen';
   throw new ConfigurationError(
-    `The database user has no permission on table ${tablePath}, which may be there. ` +
+    `The database user has no permission to read (SELECT) table ${tablePath}, which may be there. ` +
       rightRemedy(`GRANT SELECT ON ${tablePath} TO it`),
   );
 }

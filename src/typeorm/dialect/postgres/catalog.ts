@@ -10,6 +10,7 @@ import type {
 } from '../database-catalog';
 import { escapedTable } from '../escaped-table';
 
+import { usesIndex } from './lookup-plan';
 import { mayRead, rights, tableExists } from './privileges';
 
 export const postgresCatalog: DatabaseCatalog = {
@@ -45,10 +46,7 @@ export const postgresCatalog: DatabaseCatalog = {
       escapedTable(runner.connection, metadata),
       column,
     ])) as DatabaseIndex[],
-  usesIndex: async (runner, sql, column) => {
-    const plan = JSON.stringify(await planWithoutScans(runner, sql));
-    return plan.includes('"Index Cond"') && plan.includes(column) && !plan.includes('"Seq Scan"');
-  },
+  usesIndex,
   hasRoles: true,
   rights,
   mayRead,
@@ -97,18 +95,6 @@ const INDEXES_SQL = `SELECT i.indisunique AS "unique",
        FROM pg_index i
        JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
       WHERE i.indrelid = to_regclass($1) AND a.attname = $2`;
-
-/** Explains a statement without sequential scans, which are preferred for small tables. */
-async function planWithoutScans(runner: QueryRunner, sql: string): Promise<unknown> {
-  await runner.query('BEGIN READ ONLY');
-  try {
-    await runner.query('SET LOCAL enable_seqscan = off');
-    const [row] = (await runner.query(`EXPLAIN (FORMAT JSON) ${sql}`)) as Record<string, unknown>[];
-    return row?.['QUERY PLAN'];
-  } finally {
-    await runner.query('ROLLBACK');
-  }
-}
 
 async function statementLog(runner: QueryRunner): Promise<StatementLog | undefined> {
   const [setting] = (await runner.query(

@@ -38,7 +38,7 @@ export async function tableExists(runner: QueryRunner, tablePath: string): Promi
     );
   }
   throw new ConfigurationError(
-    `The database role "${table.role}" has no permission on table ${tablePath}, which is there. ` +
+    `The database role "${table.role}" has no permission to read (SELECT) table ${tablePath}, which is there. ` +
       rightRemedy(`GRANT SELECT ON ${tablePath} TO "${table.role}"`),
   );
 }
