@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import {
+  AccessDeniedError,
   BlindIndex,
   ConfigurationError,
   Encrypted,
@@ -11,6 +12,7 @@ import {
   IncidentLedError,
   KeyNotFoundError,
   KeyStateError,
+  runAs,
   UnsupportedValueError,
   verifyEvidence,
 } from '../../src';
@@ -18,6 +20,7 @@ import type { FieldEncryptionOptions, IncidentStep, Incidents } from '../../src'
 import { describeEachDatabase } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
+import { approvalPolicy, SshSigner } from '../support/ssh-signer';
 
 @Entity('incident_patient')
 class Patient {
@@ -92,10 +95,9 @@ describeEachDatabase('An incident', (kind) => {
         .filter((name) => name !== 'report.note')
         .map((name) => [name, readFileSync(join(folder, name))]),
     );
-    const [{ verifierKey = '' } = {}] =
-      await fieldEncryption(dataSource).keys.publicKeys('reports');
+    const [signer] = await fieldEncryption(dataSource).keys.publicKeys('reports');
     const note = readFileSync(join(folder, 'report.note'));
-    expect(verifyEvidence({ note, files: beside, publicKey: verifierKey })).toMatchObject({
+    expect(verifyEvidence({ note, files: beside, publicKey: signer!.verifierKey })).toMatchObject({
       ok: true,
     });
     const texts = Object.values(beside).map(String).join('');
@@ -228,6 +230,42 @@ describeEachDatabase('An incident', (kind) => {
     expect((await incidents().resume(incident.id, AT_ONCE)).wait).toBeNull();
     // A closed one is only shown.
     expect(await incidents().resume(incident.id)).toMatchObject({ wait: null });
+  });
+
+  it('waits for approval of what needs it, and revokes without', async () => {
+    const [ada, ben, eve] = ['ada', 'ben', 'eve'].map((id) => new SshSigner(id));
+    const approvals = approvalPolicy([ada!, ben!, eve!], ['destroy', 'data reencrypt', 'rotate']);
+    const id = await activeKey();
+    dataSource = await open({ approvals: { ...approvals, required: 1 } });
+    const of = fieldEncryption(dataSource);
+    const asAda = <T>(work: () => Promise<T>): Promise<T> => runAs({ id: 'ada' }, work);
+    await asAda(() => of.approvals.setPolicy());
+    let progress = await asAda(() => incidents().start(target(id), AT_ONCE));
+    expect(progress.incident.keys).toMatchObject([{ state: 'compromised' }]);
+    const steps: (string | undefined)[] = [];
+    while (progress.wait !== null && steps.length < 5) {
+      steps.push(progress.wait.step);
+      const [request] = await of.approvals.list();
+      for (const signer of [ada!, ben!]) {
+        await of.approvals.approve(request!.id, signer.sign(request!.document));
+      }
+      const { incident } = progress;
+      progress = await asAda(() => incidents().resume(incident.id, AT_ONCE));
+    }
+    expect(steps).toEqual(['reencrypt', 'destroy']);
+    expect(progress.incident.keys).toMatchObject([{ state: 'destroyed' }]);
+  });
+
+  it('takes the levels of access', async () => {
+    const id = await activeKey();
+    dataSource = await open({ access: { levelOf: (actor) => (actor?.id === 'chief' ? 3 : 1) } });
+    const denied = await rejection(incidents().start(target(id)));
+    expect(denied).toBeInstanceOf(AccessDeniedError);
+    const { incident } = await runAs({ id: 'chief' }, () => incidents().start(target(id)));
+    expect(incident.actor).toBe('chief');
+    const refused = await rejection(incidents().acknowledge(incident.id, 'billing'));
+    expect(refused).toBeInstanceOf(AccessDeniedError);
+    expect(await incidents().status()).toHaveLength(1);
   });
 
   it('keeps a key that its policy keeps', async () => {
