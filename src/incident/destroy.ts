@@ -35,8 +35,9 @@ async function destroy(response: Response, incident: Incident, key: KeyInfo): Pr
   if (key.purpose === 'signing' || (await isKept(response, key))) return true;
   await requireAcknowledged(response, incident);
   await requireAtRest(response, incident, key);
-  if ((await rowsAtRisk(response, key)).length > 0) await moveRows(response);
-  if (isBranchName(key.name)) {
+  const isBranch = isBranchName(key.name);
+  if (isBranch || (await rowsAtRisk(response, key)).length > 0) await moveRows(response);
+  if (isBranch) {
     const [failure] = (await response.keys.resealScopes()).failures;
     if (failure !== undefined) throw new WaitError(failure.message);
   }

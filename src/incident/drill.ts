@@ -22,8 +22,8 @@ export interface IncidentDrill {
   readonly rows: readonly RowsAtRisk[];
   /** Sampled values that were encrypted in memory under a new key, and read again. */
   readonly tried: number;
-  /** How long it would take to move all rows with one worker, by the time that the samples took. */
-  readonly estimatedSeconds: number;
+  /** How long all rows would take with one worker, by the samples; `null` where none of the rows of a key can be tried. */
+  readonly estimatedSeconds: number | null;
 }
 
 /** The most values that are read of each column. */
@@ -45,13 +45,18 @@ export async function drillIncident(
     const start = performance.now();
     const moved = await moveSamples(installation, key);
     const all = found.reduce((sum, each) => sum + each.rows, 0);
-    const each = (performance.now() - start) / 1000 / Math.max(1, moved);
     tried += moved;
-    seconds += each * all * WRITING_SHARE;
+    const passed = (performance.now() - start) / 1000;
+    if (all > 0) seconds += (passed / moved) * all * WRITING_SHARE;
   }
   const order = inOrder(installation, rows);
   rows.sort((a, b) => order.indexOf(a.entity) - order.indexOf(b.entity));
-  return { keys, rows, tried, estimatedSeconds: Math.ceil(seconds) };
+  return {
+    keys,
+    rows,
+    tried,
+    estimatedSeconds: Number.isFinite(seconds) ? Math.ceil(seconds) : null,
+  };
 }
 
 /** Encrypts some values under a data key again, under a new version in a key table in memory. Returns how many. */

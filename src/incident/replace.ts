@@ -48,7 +48,7 @@ async function activeOf(
 }
 
 async function replace(response: Response, key: KeyInfo): Promise<void> {
-  const { installation, keys, options } = response;
+  const { keys } = response;
   if (key.purpose === 'index') return replaceRoot(response, key);
   if (key.state !== 'compromised' && key.state !== 'destroyed') await keys.revoke(key.id);
   // Revoked without a replacement, or suspended before.
@@ -56,15 +56,22 @@ async function replace(response: Response, key: KeyInfo): Promise<void> {
     if (key.purpose === 'signing') await keys.rotateSigning(key.name as SigningKeyName);
     else await keys.rotate(key.name);
   }
-  if (key.purpose !== 'data' || !isBranchName(key.name)) return;
-  const failures = await managedWork(
-    installation,
-    'rotate',
-    { parameters: { branch: key.id } },
-    () => installation.keys.scopeOperations.rotateUnder(key.id),
+  await replaceScopes(response, key);
+}
+
+/**
+ * Gives new keys to the scopes whose present one a branch key has sealed. A process that still had the branch may have
+ * made some since.
+ */
+export async function replaceScopes({ installation }: Response, key: KeyInfo): Promise<void> {
+  if (key.purpose !== 'data' || !isBranchName(key.name) || !installation.hasScopes) return;
+  const { scopeOperations } = installation.keys;
+  if (!(await scopeOperations.isInUse(key.id))) return;
+  const subject = { parameters: { branch: key.id } };
+  const [failure] = await managedWork(installation, 'rotate', subject, () =>
+    scopeOperations.rotateUnder(key.id),
   );
-  const [first] = failures;
-  if (first !== undefined && options.signal?.aborted !== true) throw new WaitError(first.message);
+  if (failure !== undefined) throw new WaitError(failure.message);
 }
 
 /** A root is not revoked: every process has to find tokens of the new one before it is used. */

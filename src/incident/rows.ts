@@ -2,6 +2,7 @@ import type { KeyInfo } from '../keys/record/key-info';
 import { run } from '../reencryption/runs/run';
 import { defined } from '../typeorm/declare/option-rules';
 
+import { replaceScopes } from './replace';
 import { keysOf, rowsOf, WaitError } from './response';
 import type { Counts, Response } from './response';
 import { inOrder } from './risk';
@@ -11,6 +12,7 @@ export async function moveRows(response: Response): Promise<Counts> {
   const { installation, options, log, id } = response;
   const runOptions = defined({ signal: options.signal, onProgress: options.onProgress });
   const keys = await keysOf(response, await log.find(id));
+  for (const key of keys) await replaceScopes(response, key);
   let changed = 0;
   for (const mode of ['reencrypt', 'reindex'] as const) {
     const concerned = keys.filter(({ purpose }) => (purpose === 'index') === (mode === 'reindex'));

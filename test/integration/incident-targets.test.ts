@@ -158,6 +158,38 @@ describeEachDatabase('An incident with a writing application', (kind) => {
     expect(await fieldEncryption(dataSource).audit.verify()).toMatchObject({ ok: true });
   });
 
+  it('replaces keys of scopes that a process made with the old branch meanwhile', async () => {
+    const late = await open({ keyCache: {} });
+    await late.getRepository(Person).insert({ id: 500, tenant: 't1', ssn: 'before' });
+    const { incident, wait } = await incidents().start(
+      { kind: 'branch', target: 'branch', reason },
+      {
+        graceMs: 0,
+        confirm: async ({ step }) => {
+          const person = { id: 501, tenant: 'late', ssn: 'meanwhile' };
+          if (step === 'destroy') await late.getRepository(Person).insert(person);
+          return true;
+        },
+      },
+    );
+    expect(wait).toBeNull();
+    expect(incident.keys).toMatchObject([{ name: 'branch', state: 'destroyed' }]);
+    const table = dataSource.driver.escape('field_encryption_scope_keys');
+    const keys = await dataSource.query(
+      `SELECT version, state FROM ${table} WHERE purpose = 'data' AND scope = 'late' ORDER BY version`,
+    );
+    expect(keys).toEqual([
+      { version: 1, state: 'deactivated' },
+      { version: 2, state: 'active' },
+    ]);
+    const fresh = await open();
+    expect(await fresh.getRepository(Person).findOneByOrFail({ id: 501 })).toMatchObject({
+      ssn: 'meanwhile',
+    });
+    const drill = await incidents().drill({ kind: 'branch', target: 'branch', reason });
+    expect(drill).toMatchObject({ rows: [{ rows: ROWS + 2 }], tried: 0, estimatedSeconds: null });
+  });
+
   it('replaces all that a KEK has wrapped, once new keys are wrapped by another', async () => {
     await fieldEncryption(dataSource).sign('a document', { context: 'letters' });
     const kek = 'fake/fake-kek/1';

@@ -10,6 +10,7 @@ import type { KeyRecord } from '../record/key-record';
 import { BRANCH_NAME, isOwnBranchName } from '../record/scope';
 import type { Scope } from '../record/scope';
 import { scopeOf } from '../record/scope-key-record';
+import type { ScopeKeyRecord } from '../record/scope-key-record';
 import { pagesOf } from '../store/pages-of';
 
 import type { ErasureReceipt } from './erasure/erasure-receipt';
@@ -100,16 +101,31 @@ export class ScopeOperations<C> {
    * @throws {@link KmsUnavailableError} if the KMS of the common keys refuses
    */
   async rotateUnder(branchId: string): Promise<ScopeRotation['failures']> {
-    const [services, scopes] = [this.#services, this.#scopes];
+    const parts = { services: this.#services, scopes: this.#scopes };
     const failures: ScopeRotation['failures'][number][] = [];
-    for (let after = ''; ;) {
-      const page = await scopes.store.findSealedBy([branchId], { after, limit: ROTATED_PAGE });
-      const due = page.filter(({ purpose, state }) => purpose === 'data' && state === 'active');
+    for await (const due of this.#presentUnder(branchId)) {
       for (const kind of new Set(due.map((key) => key.kind))) {
         const ofKind = due.filter((key) => key.kind === kind).map(scopeOf);
-        failures.push(...(await rotateScopes({ services, scopes }, kind, [ofKind])).failures);
+        failures.push(...(await rotateScopes(parts, kind, [ofKind])).failures);
       }
-      if (page.length < ROTATED_PAGE) return failures;
+    }
+    return failures;
+  }
+
+  /** Whether a branch key has sealed the present key of any scope. */
+  async isInUse(branchId: string): Promise<boolean> {
+    for await (const present of this.#presentUnder(branchId)) if (present.length > 0) return true;
+    return false;
+  }
+
+  async *#presentUnder(branchId: string): AsyncGenerator<readonly ScopeKeyRecord[]> {
+    for (let after = ''; ;) {
+      const page = await this.#scopes.store.findSealedBy([branchId], {
+        after,
+        limit: ROTATED_PAGE,
+      });
+      yield page.filter(({ purpose, state }) => purpose === 'data' && state === 'active');
+      if (page.length < ROTATED_PAGE) return;
       after = page.at(-1)?.id ?? after;
     }
   }

@@ -130,9 +130,13 @@ function start({ key, kek, branch, drill, acknowledgeWithin, ...flags }: StartFl
     const lines = tried.rows.map(
       ({ entity, property, rows }) => `  ${entity}.${property}: ${grouped(rows)}`,
     );
+    const { estimatedSeconds: seconds } = tried;
+    const time =
+      seconds === null
+        ? 'how long that takes cannot be tried'
+        : `in about ${grouped(seconds)} s with one worker (by ${grouped(tried.tried)} samples)`;
     const text = [
-      `${counted(tried.keys.length, 'key')} would be replaced, and these values moved, in about ` +
-        `${grouped(tried.estimatedSeconds)} s with one worker (by ${grouped(tried.tried)} samples):`,
+      `${counted(tried.keys.length, 'key')} would be replaced, and these values moved; ${time}:`,
       ...lines,
       'Nothing was written.',
     ];
