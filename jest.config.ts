@@ -63,6 +63,7 @@ const LONG = [
     'cli-scopes',
     'docs',
     'example',
+    'incident-targets',
     'keys-crash',
     'keys-loss',
     'nest-12',
@@ -75,7 +76,7 @@ const LONG = [
 /** Those of them about commands, processes and edited rows: one major will do in the whole, too. */
 const LONG_ONCE = [
   ...['cli-approvals', 'cli-keys', 'cli-scopes', 'keys-crash', 'keys-loss', 'scope-legacy-crash'],
-  ...['tamper-own-tables', 'tamper-runs'],
+  ...['incident-targets', 'tamper-own-tables', 'tamper-runs'],
 ];
 
 /** `npm test` tries properties in JavaScript alone. */

@@ -3,7 +3,7 @@ import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import { BlindIndex, ConfigurationError, Encrypted, fieldEncryption, KeyScope } from '../../src';
 import type { FieldEncryptionOptions, IncidentProgress, Incidents, KeyInfo } from '../../src';
-import { describeEachDatabase } from '../support/databases';
+import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { FakeKms } from '../support/key-fixtures';
 import { Cleanup, protect, rejection } from '../support/protected-database';
@@ -65,7 +65,7 @@ class Application {
   }
 }
 
-describeEachDatabase('An incident with a writing application', (kind) => {
+describeDiagonal('An incident with a writing application', (kind) => {
   const cleanup = new Cleanup();
   let database: TestDatabase;
   let dataSource: DataSource;
