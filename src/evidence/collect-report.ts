@@ -54,7 +54,8 @@ export async function collectReport(
   options: ReportOptions = {},
 ): Promise<EvidenceReport> {
   requireOptions('report', ReportRules, options);
-  const { rules = [], samples = 20, since } = options;
+  const { samples = 20, since } = options;
+  const rules = options.rules ?? [];
   const state = await stateToReport(installation);
   const time = installation.options.now?.() ?? (await installation.store.now());
   const providers = await providerEvidence(installation, time);

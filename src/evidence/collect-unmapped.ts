@@ -12,7 +12,7 @@ import { OWN_TABLES } from '../typeorm/tables/own-tables';
 import type { UnmappedEvidence } from './column-evidence';
 import type { NotChecked } from './report';
 
-/** Counts ciphertexts under known keys in text columns of tables that no entity maps. */
+/** Counts ciphertexts under known keys in text columns that no entity maps, of any table. */
 export async function unmappedEvidence(
   installation: Installation,
   runner: QueryRunner,
@@ -21,15 +21,19 @@ export async function unmappedEvidence(
   const { dataSource } = installation;
   const { names, transactions } = dialectOf(dataSource);
   const own = OWN_TABLES.map(({ schema }) => dataSource.getMetadata(schema));
+  const columnPlace = (table: string, column: string): string =>
+    JSON.stringify([table, column.toLowerCase()]);
   const mapped = new Set(
-    [...dataSource.entityMetadatas, ...own].map(({ tablePath }) =>
-      tablePlace(dataSource, tablePath),
-    ),
+    [...dataSource.entityMetadatas, ...own].flatMap(({ columns, tablePath }) => {
+      const table = tablePlace(dataSource, tablePath);
+      return columns.map(({ databaseName }) => columnPlace(table, databaseName));
+    }),
   );
   const tables = new Map<string, TextColumn[]>();
   for (const column of await catalogOf(runner).textColumns(runner)) {
     const { schema, table } = column;
-    if (mapped.has(names.tablePlace(dataSource, table, schema))) continue;
+    const place = names.tablePlace(dataSource, table, schema);
+    if (mapped.has(columnPlace(place, column.column))) continue;
     const path = [schema, table].map((part) => dataSource.driver.escape(part)).join('.');
     tables.set(path, [...(tables.get(path) ?? []), column]);
   }

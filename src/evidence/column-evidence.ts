@@ -63,7 +63,7 @@ export interface UnencryptedColumn {
 }
 
 export interface UnmappedEvidence {
-  /** How many text columns of tables without an entity were searched. */
+  /** How many text columns that no entity maps were searched. */
   readonly searched: number;
   /** Those with values that begin like ciphertexts under a known key. */
   readonly found: readonly {

@@ -19,7 +19,7 @@ export const REPORTS: SigningKeyName = 'reports';
 /** What a note is to say. */
 export interface EvidenceNoteContent {
   /** The audit log as it was verified, which may be broken. */
-  readonly log: Pick<AuditReport, 'tree' | 'broken'>;
+  readonly log: Pick<AuditReport, 'ok' | 'tree' | 'broken'>;
   /** When that was collected, ISO 8601. */
   readonly time: string;
   /** The SHA-256 of each file, in hexadecimal, by its name. */
@@ -35,7 +35,7 @@ export interface EvidenceNoteContent {
  */
 export async function writeEvidenceNote(
   installation: Pick<Installation, 'keys' | 'options'>,
-  { log: { tree, broken }, time, digests }: EvidenceNoteContent,
+  { log: { ok, tree, broken }, time, digests }: EvidenceNoteContent,
 ): Promise<string> {
   const { application } = installation.options;
   const origin = signerName(application, REPORTS);
@@ -43,7 +43,7 @@ export async function writeEvidenceNote(
   const extensions = [
     `time ${time}`,
     `installation ${encodeURIComponent(Buffer.from(application).toString())}`,
-    ...(broken === null ? [] : [`broken ${String(broken.seq)} ${broken.problem}`]),
+    ...(ok ? [] : [`broken ${String(broken?.seq ?? 0)} ${broken?.problem ?? 'keyTable'}`]),
     ...history.map(writeKeyLine),
     ...Object.entries(digests).map(([name, digest]) => fileLine(name, digest)),
   ];

@@ -13,7 +13,7 @@ const NEVER: readonly NotChecked[] = [
     reason: 'only their beginnings were counted; `field-encryption data verify` decrypts each',
   },
   {
-    subject: 'binary columns of tables without an entity',
+    subject: 'binary columns without an entity, and virtual tables',
     reason: 'only their text columns were searched for ciphertexts',
   },
   {

@@ -24,7 +24,7 @@ export interface EvidenceReport {
   readonly columns: readonly ColumnEvidence[];
   /** Text columns of the entities that are not encrypted, so that omissions show. */
   readonly unencrypted: readonly UnencryptedColumn[];
-  /** Text columns of tables without an entity that hold ciphertexts. */
+  /** Text columns that no entity maps and that hold ciphertexts. */
   readonly unmapped: UnmappedEvidence;
   /** Keys of every purpose, by purpose, name and version. */
   readonly keys: readonly KeyEvidence[];

@@ -11,6 +11,10 @@ import type { KeyLine } from './key-line';
 import { isSignedBy, readNote, readVerifierKey } from './signed-note';
 import type { SignedNote, VerifierKey } from './signed-note';
 
+type Said = (check: EvidenceCheck['check'], message: string) => EvidenceCheck;
+const passed: Said = (check, message) => ({ check, ok: true, message });
+const failed: Said = (check, message) => ({ check, ok: false, message });
+
 /** What to verify, and with what. */
 export interface EvidenceToVerify {
   /** The content of `report.note`. */
@@ -64,12 +68,14 @@ interface EvidenceNote {
  * these files, and with an earlier checkpoint that the audit log only grew since. Whether what they say is true is
  * another matter.
  *
- * @throws {@link ConfigurationError} for a public key or the key of a witness that is none
+ * @throws {@link ConfigurationError} for a public key or the key of a witness that is none, and without files
  */
 export function verifyEvidence(evidence: EvidenceToVerify): EvidenceVerification {
   const given = requireKey('publicKey', 'signer', evidence.publicKey);
   const witness =
     evidence.witness === undefined ? undefined : requireKey('witness', 'witness', evidence.witness);
+  if (Object(evidence.files) !== evidence.files)
+    throw new ConfigurationError('verifyEvidence: files must be the contents of files by name.');
   const note = readEvidence(evidence.note);
   if (note === undefined) {
     return { ok: false, checks: [failed('signature', 'This is no note of a report.')], note: null };
@@ -210,9 +216,12 @@ function readEvidence(text: string | Uint8Array): EvidenceNote | undefined {
   );
   if (time === undefined || application === undefined) return undefined;
   if (keys.length + hashes.size !== lines.length) return undefined;
-  const areNamed = keys.every(({ key }) => key.name === checkpoint.origin && key.type === 'signer');
-  if (!areNamed) return undefined;
-  const broken = seq && `entry ${seq}, ${String(problem)}`;
+  if (!keys.every(({ key: { name, type } }) => name === checkpoint.origin && type === 'signer'))
+    return undefined;
+  const broken =
+    seq === '0'
+      ? 'the key table does not agree with it'
+      : seq && `entry ${seq}, ${String(problem)}`;
   return { signed, checkpoint, application, time, broken, keys, hashes };
 }
 
@@ -228,23 +237,12 @@ function isSameKey(a: VerifierKey, b: VerifierKey): boolean {
   return a.name === b.name && a.type === b.type && Buffer.from(a.publicKey).equals(b.publicKey);
 }
 
-const EXAMPLES: Readonly<Record<VerifierKey['type'], string>> = {
-  signer: 'clinic/audit-log+530d903a+AekyeR…',
-  witness: 'witness.example/w1+7a2f60b1+BFk1rQ…',
-};
+const EXAMPLES = { signer: 'clinic/audit-log+530d903a+A…', witness: 'w.example/w1+7a2f60b1+B…' };
 
 function requireKey(option: string, type: VerifierKey['type'], text: string): VerifierKey {
-  const key = readVerifierKey(text);
+  const key = typeof (text as unknown) === 'string' ? readVerifierKey(text) : undefined;
   if (key?.type === type) return key;
   throw new ConfigurationError(
     `verifyEvidence: ${option} is no verifier key of a ${type}, such as ${EXAMPLES[type]}.`,
   );
-}
-
-function passed(check: EvidenceCheck['check'], message: string): EvidenceCheck {
-  return { check, ok: true, message };
-}
-
-function failed(check: EvidenceCheck['check'], message: string): EvidenceCheck {
-  return { check, ok: false, message };
 }

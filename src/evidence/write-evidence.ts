@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, rename, rm, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import { ConfigurationError } from '../errors';
@@ -45,15 +45,21 @@ export async function writeEvidence(
   folder: string,
   { formats = REPORT_FORMATS, ...options }: EvidenceOptions = {},
 ): Promise<WrittenEvidence> {
-  const unknown = formats.find((format) => !Object.hasOwn(RENDERINGS, format));
-  if (unknown !== undefined) throw unknownFormat();
+  const isKnown = (format: unknown): boolean => Object.hasOwn(RENDERINGS, String(format));
+  if (!Array.isArray(formats) || formats.length === 0 || !formats.every(isKnown)) {
+    throw unknownFormat();
+  }
+  if (typeof (folder as unknown) !== 'string' || folder === '' || folder.includes('\0')) {
+    throw new ConfigurationError('report: the folder must be a path.');
+  }
+  await requireFiles(folder);
   const report = await collectReport(installation, options);
   await mkdir(folder, { recursive: true });
   try {
     const digests = await writeForms(installation, folder, { report, formats });
     const content = { log: report.audit, time: report.time, digests };
     const note = await writeEvidenceNote(installation, content);
-    await writeFile(join(folder, NOTE_FILE + PART), note);
+    await writeHashed(join(folder, NOTE_FILE + PART), [note]);
     const names = [...Object.keys(digests), NOTE_FILE];
     await replaceAll(folder, names);
     return { report, files: names.map((name) => join(folder, name)) };
@@ -61,6 +67,17 @@ export async function writeEvidence(
     // An earlier report stays as it was.
     for (const name of ALL_FILES) await rm(join(folder, name + PART), { force: true });
     throw error;
+  }
+}
+
+/** What cannot be replaced is found before anything was. */
+async function requireFiles(folder: string): Promise<void> {
+  for (const name of ALL_FILES.flatMap((file) => [file, file + PART])) {
+    const found = await lstat(join(folder, name)).catch(() => undefined);
+    if (found?.isDirectory() !== true) continue;
+    throw new ConfigurationError(
+      `report: ${name} in the folder is a folder itself. Remove it, or write to another one. Nothing was written.`,
+    );
   }
 }
 
@@ -102,10 +119,14 @@ async function writeHashed(path: string, text: Text): Promise<string> {
       yield part;
     }
   };
-  await writeFile(path, noting());
+  // A link that is there already would lead elsewhere.
+  await rm(path, { force: true });
+  await writeFile(path, noting(), { flag: 'wx' });
   return hash.digest('hex');
 }
 
 function unknownFormat(): ConfigurationError {
-  return new ConfigurationError(`report: a format is one of ${REPORT_FORMATS.join(', ')}.`);
+  return new ConfigurationError(
+    `report: formats must list at least one of ${REPORT_FORMATS.join(', ')}.`,
+  );
 }

@@ -1,6 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { chmodSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  chmodSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
 import type { EvidenceReport } from '../../src';
 import { describeDiagonal, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
@@ -120,7 +128,22 @@ describeDiagonal('field-encryption report', (kind) => {
       stdout: expect.stringMatching(/FAILED .*report\.json[^]*NOT verified/),
     });
     mkdirSync(join(project.folder, 'first/extra'));
-    expect(await verify('first')).toMatchObject({ code: 1 });
+    expect(await verify('first')).toMatchObject({ code: 2 });
+    rmSync(join(project.folder, 'first/extra'), { recursive: true });
+    symlinkSync('report.json', join(project.folder, 'first/extra'));
+    expect(await verify('first')).toMatchObject({ code: 2 });
+    rmSync(join(project.folder, 'first/extra'));
+
+    // A file whose path is the key that is given does not take its place.
+    const [key = ''] = keys.stdout.trim().split('\n');
+    mkdirSync(join(project.folder, dirname(key)), { recursive: true });
+    project.write(key, 'other');
+    const given = ['report', 'verify', 'first', '--public-key', key];
+    expect(await project.run('field-encryption', given, {})).toMatchObject({ code: 0 });
+    project.write('reports.key', `${key}  compromised: trust nothing that it signed\n`);
+    expect(await verify('first')).toMatchObject({
+      ...{ code: 2, stderr: expect.stringContaining('none that is not compromised') },
+    });
     expect(await verify('missing')).toMatchObject({
       code: 2,
       stderr: expect.stringContaining('There is no file missing'),

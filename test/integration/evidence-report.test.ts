@@ -1,4 +1,13 @@
-import { readFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import Ajv from 'ajv';
 import addFormats from 'ajv-formats';
@@ -255,6 +264,8 @@ describeEachDatabase('The report', (kind) => {
     const anyType = kind.dialect === 'sqlite' ? 'integer' : 'text';
     await dataSource.query(`CREATE TABLE letter_copy (copied ${anyType})`);
     await dataSource.query('INSERT INTO letter_copy SELECT text FROM letter');
+    await dataSource.query(`ALTER TABLE letter ADD copied_too ${anyType}`);
+    await dataSource.query('UPDATE letter SET copied_too = text');
 
     const report = await fieldEncryption(dataSource).report();
 
@@ -262,7 +273,10 @@ describeEachDatabase('The report', (kind) => {
       expect.arrayContaining(['access-log-missing', 'unmapped-ciphertexts']),
     );
     expect(report.access).toMatchObject({ kept: 'table', missing: true, sql: null });
-    expect(report.unmapped.found).toMatchObject([{ column: 'copied', rows: 2 }]);
+    expect(report.unmapped.found).toMatchObject([
+      { column: 'copied_too', rows: 2 },
+      { column: 'copied', rows: 2 },
+    ]);
   });
 
   it('finds a plaintext that is stored beside its ciphertext', async () => {
@@ -420,6 +434,33 @@ describeEachDatabase('The report', (kind) => {
     expect(hidden).toHaveLength(kind.type === 'postgres' ? 1 : 0);
   });
 
+  it('writes to its folder alone, and nothing where a file cannot be replaced', async () => {
+    const { dataSource } = await open();
+    const encryption = fieldEncryption(dataSource);
+    const folder = mkdtempSync(join(tmpdir(), 'field-encryption-report-'));
+    opened.push(() => {
+      rmSync(folder, { recursive: true });
+    });
+    const [evidence, elsewhere] = [join(folder, 'evidence'), join(folder, 'elsewhere')];
+    writeFileSync(elsewhere, 'kept');
+    mkdirSync(evidence);
+    symlinkSync(elsewhere, join(evidence, 'report.json.part'));
+    await encryption.writeEvidence(evidence, { formats: ['json'] });
+    expect(readFileSync(elsewhere, 'utf8')).toBe('kept');
+    expect(readdirSync(evidence).sort()).toEqual(['report.json', 'report.note']);
+
+    mkdirSync(join(evidence, 'report.html'));
+    const wrong = [
+      encryption.writeEvidence(evidence),
+      encryption.writeEvidence(''),
+      encryption.writeEvidence(evidence, { formats: [] }),
+    ];
+    for (const result of await Promise.allSettled(wrong)) {
+      expect(result).toMatchObject({ reason: { code: 'ERR_CONFIGURATION' } });
+    }
+    expect(readdirSync(evidence).sort()).toEqual(['report.html', 'report.json', 'report.note']);
+  });
+
   it('applies rules of the user, and refuses one that takes the id of another', async () => {
     const { dataSource } = await open();
     const rule: Rule = {
@@ -453,10 +494,11 @@ describeEachDatabase('The report', (kind) => {
       { check: (() => undefined) as never },
       { check: () => [{ subject: 'ward' } as never] },
       { severity: 'severe' as never },
+      { shows: undefined as never },
     ];
     for (const part of wrong) {
       await expect(encryption.report({ rules: [{ ...rule, ...part }] })).rejects.toMatchObject({
-        ...{ code: 'ERR_CONFIGURATION', cause: expect.any(Error) },
+        code: 'ERR_CONFIGURATION',
         message: expect.stringContaining('"ward-encrypted"'),
       });
     }

@@ -42,7 +42,7 @@ const SECTIONS: readonly (readonly [string, (report: EvidenceReport) => readonly
     'Columns that are not encrypted',
     ({ unencrypted, unmapped: { found, searched } }) => [
       listed(unencrypted, 'entity', 'property', 'table', 'column', 'type'),
-      markup`<h3>Tables without an entity that hold ciphertexts</h3><p>${searched} columns of tables without an entity were searched.</p>`,
+      markup`<h3>Columns without an entity that hold ciphertexts</h3><p>${searched} columns that no entity maps were searched.</p>`,
       listed(found, 'table', 'column', 'rows', 'sql'),
     ],
   ],

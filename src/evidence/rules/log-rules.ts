@@ -44,7 +44,7 @@ export const LOG_RULES: readonly Rule[] = [
     severity: 'high',
     controls: MONITORING,
     shows:
-      'No entry was edited, moved, added or removed within the log, and every key is as it says.',
+      'No entry was edited, moved, added or removed within the log, and every key that is not destroyed is as it says.',
     doesNotShow: 'That its end was not cut off: keep heads elsewhere, and expect them.',
     check: ({ audit }) => brokenLog(audit),
   },

@@ -27,8 +27,10 @@ export const ROW_RULES: readonly Rule[] = [
     title: 'No row of an encrypted column is readable',
     severity: 'high',
     controls: CRYPTOGRAPHY,
-    shows: 'Every value in the column has the form of a ciphertext, by a count of all rows.',
-    doesNotShow: 'That the same data is not readable elsewhere: in other columns, backups or logs.',
+    shows:
+      'Every value in the column begins like a ciphertext and is long enough for one, by a count of all rows.',
+    doesNotShow:
+      'What follows the beginning, which `field-encryption data verify` decrypts; or other columns, backups and logs.',
     check: eachColumn(({ cleartextRows, scopes }) => [
       [
         cleartextRows > 0,
@@ -124,12 +126,11 @@ export const ROW_RULES: readonly Rule[] = [
   },
   {
     id: 'unmapped-ciphertexts',
-    title: 'No table without an entity holds ciphertexts',
+    title: 'No column without an entity holds ciphertexts',
     severity: 'medium',
     controls: ['PCI DSS 4.0.1 3.6.1', 'ISO 27001:2022 A.8.24'],
-    shows:
-      'No text column outside of the entities has values that begin like those of a known key.',
-    doesNotShow: 'Copies in binary columns, other databases, replicas or files.',
+    shows: 'No text column that no entity maps has values that begin like those of a known key.',
+    doesNotShow: 'Copies in binary columns, virtual tables, other databases, replicas or files.',
     check: ({ unmapped: { found } }) =>
       found.map(({ table, column, rows }) => ({
         subject: `${table}.${column}`,

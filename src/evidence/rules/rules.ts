@@ -15,6 +15,7 @@ export const BUILT_IN_RULES: readonly Rule[] = [...ROW_RULES, ...KEY_RULES, ...L
  * @throws {@link ConfigurationError} for a rule of the user whose id is taken, that fails, or that has a wrong form
  */
 export function judged(report: EvidenceReport, own: readonly Rule[]): EvidenceReport {
+  for (const rule of own) requireForm(rule);
   const rules = [...BUILT_IN_RULES, ...own];
   const taken = rules.find(({ id }, i) => rules.findIndex((rule) => rule.id === id) < i);
   if (taken !== undefined) {
@@ -35,21 +36,32 @@ export function judged(report: EvidenceReport, own: readonly Rule[]): EvidenceRe
 
 const SEVERITIES: readonly Severity[] = ['high', 'medium', 'low'];
 
+function requireForm(rule: Rule | undefined): void {
+  const { check, controls, doesNotShow, id, severity, shows, title } = { ...rule };
+  const texts: readonly unknown[] = [id, title, shows, doesNotShow];
+  const all = Array.isArray(controls) ? texts.concat(controls) : [undefined];
+  const isRule = typeof check === 'function' && SEVERITIES.some((each) => each === severity);
+  if (isRule && all.every((text) => typeof text === 'string' && text !== '')) return;
+  throw new ConfigurationError(
+    `report: the rule ${JSON.stringify(typeof id === 'string' ? id : null)} has a wrong form. It needs id, title, shows and ` +
+      `doesNotShow, a severity of ${SEVERITIES.join(', ')}, a list of controls, and a check.`,
+  );
+}
+
 function violationsOf(
   { id, severity, controls, check }: Rule,
   report: EvidenceReport,
 ): Violation[] {
   try {
-    if (!SEVERITIES.includes(severity)) throw new TypeError('unknown severity');
-    return check(report).map(({ subject, message, remedy }) => {
+    // A rule that changes the report would change what others see.
+    return check(structuredClone(report)).map(({ subject, message, remedy }) => {
       const texts: readonly unknown[] = [subject, message, remedy];
       if (!texts.every((text) => typeof text === 'string')) throw new TypeError('text missing');
       return { rule: id, severity, controls: [...controls], subject, message, remedy };
     });
   } catch (cause) {
     throw new ConfigurationError(
-      `report: the rule "${id}" fails, or has a wrong form. It needs a severity of ${SEVERITIES.join(', ')}, ` +
-        'and a check that returns a list of findings.',
+      `report: the rule "${id}" fails, or does not return a list of findings with subject, message and remedy.`,
       { cause },
     );
   }

@@ -2,6 +2,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import type { Command } from 'commander';
 
+import { readVerifierKey } from '../../../evidence/signed-note';
 import { verifyEvidence } from '../../../evidence/verify-evidence';
 import type { EvidenceToVerify, EvidenceVerification } from '../../../evidence/verify-evidence';
 import { NOTE_FILE } from '../../../evidence/write-evidence';
@@ -30,10 +31,21 @@ function reportVerify(path: string, flags: VerifyFlags): OfflineWork {
     );
     return {
       document: verified,
-      text: [...lines, verified.ok ? 'Verified.' : 'NOT verified.'].join('\n'),
+      text: [...lines, ...subjectOf(verified), verified.ok ? 'Verified.' : 'NOT verified.'].join(
+        '\n',
+      ),
       exitCode: verified.ok ? EXIT_CODES.done : EXIT_CODES.failed,
     };
   };
+}
+
+/** Tells what was verified: an old report is as genuine as today's. */
+function subjectOf({ note }: EvidenceVerification): string[] {
+  if (note === null) return [];
+  const { application, time, tree } = note;
+  return [
+    `Of ${JSON.stringify(application)}, ${time}: a log of ${String(tree.size)} entries, ${tree.root}`,
+  ];
 }
 
 /** Verifies by each of the keys that are given, up to one that does. */
@@ -53,7 +65,7 @@ function verifiedBy(
   return verified;
 }
 
-/** Reads the files in the folder of a note, but itself. What is no file is there as an empty one: no note knows it. */
+/** Reads the files in the folder of a note, but itself. */
 function filesBeside(note: string): Record<string, Buffer> {
   const folder = dirname(note);
   const entries = readdirSync(folder, { withFileTypes: true }).filter(
@@ -62,26 +74,36 @@ function filesBeside(note: string): Record<string, Buffer> {
   return Object.fromEntries(
     entries.map((entry) => {
       const path = join(folder, entry.name);
-      return [entry.name, entry.isFile() ? reading(path, () => readFileSync(path)) : Buffer.of()];
+      // Behind a link, its reader could find something else than what was verified.
+      if (!entry.isFile()) throw notAFile(path);
+      return [entry.name, reading(path, () => readFileSync(path))];
     }),
   );
 }
 
-/** Returns a verifier key that is given itself, or all in a file, as `keys public` prints one for each version. */
+/**
+ * Returns a verifier key that is given itself, whatever files there are; or all in a file, as `keys public` prints one for
+ * each version, but those that it says are compromised.
+ */
 function keysOf(given: string): string[] {
-  if (!existsSync(given)) return [given];
+  if (readVerifierKey(given) !== undefined || !existsSync(given)) return [given];
   const lines = readText(given).trim().split('\n');
-  return lines.flatMap((line) => line.trim().split(/\s/)[0] ?? []).filter((key) => key !== '');
+  const trusted = lines.filter((line) => !/\scompromised:/.test(line));
+  return trusted.flatMap((line) => line.trim().split(/\s/)[0] ?? []).filter((key) => key !== '');
 }
 
 function notAFile(note: string): CommandError {
-  return new CommandError('ERR_USAGE', `${note} is no file.`, 'Give a folder, or its note.');
+  return new CommandError(
+    'ERR_USAGE',
+    `${note} is no regular file.`,
+    'Give a folder with the files of the evidence and nothing else, or its note.',
+  );
 }
 
 function noKey(): CommandError {
   return new CommandError(
     'ERR_USAGE',
-    'The file of the public key is empty.',
+    'The file of the public key has none that is not compromised.',
     'Write it with `keys public`.',
   );
 }
