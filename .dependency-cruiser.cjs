@@ -75,8 +75,8 @@ const mayImport = {
       'keys',
     ],
     ...['kms/kms-provider', 'reencryption', 'typeorm'],
-    ...['evidence/evidence-note', 'evidence/plain', 'evidence/write-evidence'],
-    ...['evidence/renderings/markup', 'evidence/renderings/style'],
+    ...['evidence/evidence-folder', 'evidence/evidence-note', 'evidence/plain'],
+    ...['evidence/renderings/markup', 'evidence/renderings/page'],
   ],
   opentelemetry: [
     'async',

@@ -1,7 +1,7 @@
 import { FOR_SIGNATURES, requireFips } from './crypto/fips';
 import { ConfigurationError } from './errors';
 import { verifierKeyText } from './evidence/signed-note';
-import { signerName } from './evidence/signer-name';
+import { signerName } from './evidence/evidence-note';
 import { keyInfo } from './keys/policy/key-policy';
 import type { KeyInfo } from './keys/record/key-info';
 import type { KeyState } from './keys/record/key-state';

@@ -4,9 +4,8 @@ import type { AuditReport } from '../keys/audit/audit-report';
 import type { Installation } from '../typeorm/installation/installation';
 
 import { readCheckpoint } from './checkpoint';
-import { REPORTS } from './evidence-note';
+import { REPORTS, signerName } from './evidence-note';
 import { readNote } from './signed-note';
-import { signerName } from './signer-name';
 
 /**
  * Returns the tree of the audit log that an earlier note tells of.

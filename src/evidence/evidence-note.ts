@@ -11,10 +11,19 @@ import { checkpointText } from './checkpoint';
 import { writeKeyLine } from './key-line';
 import type { KeyLine } from './key-line';
 import { isSignedBy, noteOf, readNote, signatureLine } from './signed-note';
-import { signerName } from './signer-name';
 
 /** The key that signs notes. */
 export const REPORTS: SigningKeyName = 'reports';
+
+const PURPOSES: Readonly<Record<SigningKeyName, string>> = {
+  reports: 'audit-log',
+  documents: 'documents',
+};
+
+/** Returns the name of a signing key in notes and verifier keys; of that of reports, also the origin of the log. */
+export function signerName(application: string, name: SigningKeyName): string {
+  return `${encodeURIComponent(Buffer.from(application).toString())}/${PURPOSES[name]}`;
+}
 
 /** What a note is to say. */
 export interface EvidenceNoteContent {

@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
 
 import type { AuditEntry, AuditEvent, AuditOutcome } from '../audit/audit-entry';
+import { everyEntry } from '../audit/every-entry';
+import type { ListEntries } from '../audit/every-entry';
 import { ConfigurationError, KeyStateError, UnsupportedValueError } from '../errors';
 import type { Installation } from '../typeorm/installation/installation';
 
@@ -24,8 +26,6 @@ export interface Incident {
   readonly entries: readonly AuditEntry[];
 }
 
-const PAGE = 500;
-
 /**
  * The incidents in the audit log, which has all of their state: each entry that counts is sealed, so that nobody makes a
  * step look done who can only write to the database.
@@ -47,22 +47,19 @@ export class IncidentLog {
     const { audit } = this.#installation;
     const findSeal = audit.key.finder();
     const found = new Map<string, Incident & { readonly entries: AuditEntry[] }>();
-    for (let after = 0; ;) {
-      const page = await audit.list({ after, operation: 'incident', limit: PAGE });
-      for (const entry of page) {
-        const { keyId: id, keyName: reason, keyPurpose: kind } = entry;
-        // An attempt that was refused.
-        if (id === null || id !== entry.reference) continue;
-        const seal = await findSeal(entry.sealedBy);
-        if (typeof seal === 'string' || !seal.holds(entry)) throw forged(entry);
-        const known = found.get(id);
-        if (known !== undefined) known.entries.push(entry);
-        else
-          found.set(id, { id, kind: kind as IncidentKind, reason: reason ?? '', entries: [entry] });
-      }
-      if (page.length < PAGE) return [...found.values()];
-      after = page.at(-1)?.seq ?? after;
+    const list: ListEntries = (range) => audit.list(range);
+    for await (const entry of everyEntry(list, { operation: 'incident' })) {
+      const { keyId: id, keyName: reason, keyPurpose: kind } = entry;
+      // An attempt that was refused.
+      if (id === null || id !== entry.reference) continue;
+      const seal = await findSeal(entry.sealedBy);
+      if (typeof seal === 'string' || !seal.holds(entry)) throw forged(entry);
+      const begun = { id, kind: kind as IncidentKind, reason: reason ?? '', entries: [] };
+      const incident = found.get(id) ?? begun;
+      incident.entries.push(entry);
+      found.set(id, incident);
     }
+    return [...found.values()];
   }
 
   /** @throws {@link UnsupportedValueError} for an unknown id */

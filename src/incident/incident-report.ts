@@ -1,12 +1,9 @@
-import { mkdir, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-
 import type { AuditEntry } from '../audit/audit-entry';
-import { sha256Of, writeEvidenceNote } from '../evidence/evidence-note';
+import { everyEntry } from '../audit/every-entry';
+import { EvidenceFolder } from '../evidence/evidence-folder';
 import { plain } from '../evidence/plain';
-import { listed, markup } from '../evidence/renderings/markup';
-import { STYLE } from '../evidence/renderings/style';
-import { NOTE_FILE } from '../evidence/write-evidence';
+import { listed } from '../evidence/renderings/markup';
+import { page, section } from '../evidence/renderings/page';
 
 import { doneEntry, isAbout, namesOf } from './incident-log';
 import type { Incident, IncidentKind } from './incident-log';
@@ -66,8 +63,6 @@ export interface IncidentReport {
   readonly leftOut: readonly string[];
 }
 
-const PAGE = 500;
-
 const LEFT_OUT = [
   'Copies of the database and backups of the keys, in which the values stay readable by who has the compromised keys.',
   'Values that are stored elsewhere than in columns of the DataSource, such as those of value(purpose).',
@@ -126,18 +121,15 @@ async function entriesOf(
 ): Promise<IncidentReport['entries']> {
   const ids = [incident.id, ...namesOf(incident, 'risk')];
   const last = doneEntry(incident, 'close')?.seq ?? Infinity;
+  const after = (incident.entries[0]?.seq ?? 1) - 1;
   const found: IncidentReport['entries'][number][] = [];
-  for (let after = (incident.entries[0]?.seq ?? 1) - 1; ;) {
-    const page = await audit.list({ after, limit: PAGE });
-    for (const { keyId, operation, ...entry } of page) {
-      const isMeant = ids.includes(keyId ?? '') || operation.startsWith('data ');
-      if (!isMeant || entry.seq > last) continue;
-      const { seq, time, actor, outcome, keyPurpose, keyName, counts } = entry;
-      found.push({ seq, time, actor, operation, outcome, keyPurpose, keyName, keyId, counts });
-    }
-    after = page.at(-1)?.seq ?? after;
-    if (page.length < PAGE || after >= last) return found;
+  for await (const entry of everyEntry((range) => audit.list(range), { after })) {
+    const { seq, time, actor, operation, outcome, keyPurpose, keyName, keyId, counts } = entry;
+    if (seq > last) break;
+    if (!ids.includes(keyId ?? '') && !operation.startsWith('data ')) continue;
+    found.push({ seq, time, actor, operation, outcome, keyPurpose, keyName, keyId, counts });
   }
+  return found;
 }
 
 /** Writes the report, and a signed note about its files. Returns their paths, that of the note last. */
@@ -149,18 +141,14 @@ export async function writeIncident(
   const { installation } = parts;
   const report = await incidentReport(parts, incident);
   const files = {
-    'incident.json': `${JSON.stringify(report, null, 2)}\n`,
-    'incident.md': markdown(report),
-    'incident.html': html(report),
+    'incident.json': [`${JSON.stringify(report, null, 2)}\n`],
+    'incident.md': [markdown(report)],
+    'incident.html': [html(report)],
   };
-  const names = Object.entries(files);
-  const digests = Object.fromEntries(names.map(([name, text]) => [name, sha256Of(text)]));
   const { report: log } = await installation.audit.verify();
-  const content = { log, time: new Date().toISOString(), digests };
-  const all = { ...files, [NOTE_FILE]: await writeEvidenceNote(installation, content) };
-  await mkdir(folder, { recursive: true });
-  for (const [name, text] of Object.entries(all)) await writeFile(join(folder, name), text);
-  return Object.keys(all).map((name) => join(folder, name));
+  const written = await EvidenceFolder.at(folder, Object.keys(files));
+  const about = { log, time: new Date().toISOString() };
+  return written.replace(installation, Object.entries(files), about);
 }
 
 /** The parts of the report that are tables, with what they show of each row. */
@@ -179,22 +167,10 @@ function tablesOf(report: IncidentReport): [string, readonly object[]][] {
 }
 
 function html(report: IncidentReport): string {
-  const title = `Incident ${report.id}`;
-  const sections = tablesOf(report).map(([heading, rows]) => {
-    const members = Object.keys(rows[0] ?? {}) as never[];
-    return markup`<section><h2>${heading}</h2>${listed(rows, ...members)}</section>`;
-  });
-  return markup`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>${title}</title>
-<style>${STYLE}</style>
-</head>
-<body><h1>${title}</h1>${sections}</body>
-</html>
-`.text;
+  const sections = tablesOf(report).map(([heading, rows]) =>
+    section(heading, [listed(rows, ...(Object.keys(rows[0] ?? {}) as never[]))]),
+  );
+  return page(`Incident ${report.id}`, sections);
 }
 
 function markdown(report: IncidentReport): string {

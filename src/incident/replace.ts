@@ -9,6 +9,7 @@ import { managedWork } from '../typeorm/installation/managed-work';
 import { doneEntry } from './incident-log';
 import { keysOf, WaitError } from './response';
 import type { Counts, Response } from './response';
+import { isKek } from './risk';
 import type { IncidentParts } from './risk';
 
 /** Replaces every key at risk, so that nothing new is protected with one. */
@@ -20,12 +21,8 @@ export async function replaceAll(response: Response): Promise<Counts> {
     if (doneEntry(incident, 'replace', key.id) !== undefined) continue;
     await replace(response, key);
     const next = await activeOf(response, key);
-    const kek = incident.entries[0]?.kek ?? undefined;
-    if (
-      kek !== undefined &&
-      next !== undefined &&
-      [next.kek, `${next.kms}/${next.kek}`].includes(kek)
-    ) {
+    const kek = incident.entries[0]?.kek ?? null;
+    if (kek !== null && next !== undefined && isKek(next, kek)) {
       throw new KeyStateError(
         `incident: version ${String(next.version)} of "${next.name}" is wrapped by the compromised KEK, too. Let its KMS use ` +
           'another KEK, open an incident for that version when this one is closed, and resume.',

@@ -5,7 +5,7 @@ import { Lead } from '../reencryption/lease/lead';
 import { destroyAll } from './destroy';
 import { doneEntry, namesOf, STEPS } from './incident-log';
 import { IncidentLedError } from './incident-led-error';
-import type { IncidentStep } from './incident-log';
+import type { Incident, IncidentStep } from './incident-log';
 import { replaceAll } from './replace';
 import { keysOf, rowsOf, waitOf } from './response';
 import type { Counts, IncidentWait, Response } from './response';
@@ -49,17 +49,12 @@ export async function leading<T>(
 
 /** Takes the steps of an incident that are not done, up to one that has to wait. Returns `null` once it is closed. */
 export async function respond(response: Response, lead: Lead): Promise<IncidentWait | null> {
-  const { installation, log, id, options } = response;
+  const { installation, log, id } = response;
   await log.note(id, 'lead', installation.audit.actor().slice(0, 64), { outcome: 'started' });
   for (const step of STEPS) {
     const incident = await log.find(id);
     if (doneEntry(incident, step) !== undefined) continue;
-    const keys = await keysOf(response, incident);
-    const rows = await rowsOf(response, keys);
-    if (
-      options.confirm !== undefined &&
-      !(await options.confirm({ incident: id, step, keys, rows }))
-    ) {
+    if (!(await isConfirmed(response, incident, step))) {
       return { step, reason: 'It was not confirmed.', until: null };
     }
     if (!(await lead.holds())) throw lostLead();
@@ -77,6 +72,18 @@ export async function respond(response: Response, lead: Lead): Promise<IncidentW
   }
   await lead.end(true);
   return null;
+}
+
+/** Counts what a step is about for the question alone: that reads whole tables. */
+async function isConfirmed(
+  response: Response,
+  incident: Incident,
+  step: IncidentStep,
+): Promise<boolean> {
+  const { confirm } = response.options;
+  if (confirm === undefined) return true;
+  const keys = await keysOf(response, incident);
+  return confirm({ incident: incident.id, step, keys, rows: await rowsOf(response, keys) });
 }
 
 function ledBy(leader: Pick<IncidentLedError, 'actor' | 'process' | 'until'>): IncidentLedError {

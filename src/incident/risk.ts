@@ -1,3 +1,4 @@
+import { everyEntry } from '../audit/every-entry';
 import type { DataKeys } from '../data-keys';
 import { ConfigurationError, KeyNotFoundError, KeyStateError } from '../errors';
 import { keyInfo, policyOf } from '../keys/policy/key-policy';
@@ -26,11 +27,9 @@ export interface IncidentParts {
   readonly keys: DataKeys;
 }
 
-const PAGE = 500;
-
 /**
  * Returns the keys that are compromised with a key, a branch or a KEK: of the last, also those that it wrapped before, as
- * the log tells, since whoever had it may have kept them. The key of the audit log is never replaced, and not among them.
+ * the log tells, since its holder may have kept them. The key of the audit log is never replaced, and not among them.
  *
  * @throws {@link KeyNotFoundError} for none, {@link KeyStateError} for keys that are destroyed
  */
@@ -46,7 +45,7 @@ export async function keysAtRisk(
     .filter(({ id, name, kek, kms }) => {
       if (kind === 'key') return id === target;
       if (kind === 'branch') return name === target && isBranchName(name);
-      return [kek, `${kms}/${kek}`].includes(target) || formerly.has(id);
+      return isKek({ kms, kek }, target) || formerly.has(id);
     })
     .map((record) => keyInfo(record, options.keyPolicies));
   const living = found.filter(({ state }) => state !== 'destroyed');
@@ -63,15 +62,19 @@ export async function keysAtRisk(
 
 async function keysOnceUnder({ audit }: Installation, target: string): Promise<Set<string>> {
   const ids = new Set<string>();
-  for (let after = 0; ;) {
-    const page = await audit.list({ after, limit: PAGE });
-    for (const { keyId, keyState, kms, kek } of page) {
-      const isIt = kek === target || `${String(kms)}/${String(kek)}` === target;
-      if (isIt && keyId !== null && keyState !== null) ids.add(keyId);
-    }
-    if (page.length < PAGE) return ids;
-    after = page.at(-1)?.seq ?? after;
+  for await (const entry of everyEntry((range) => audit.list(range))) {
+    const { keyId, keyState } = entry;
+    if (isKek(entry, target) && keyId !== null && keyState !== null) ids.add(keyId);
   }
+  return ids;
+}
+
+/** Whether a key is wrapped by the KEK that was given, alone or as `<kms>/<kek>`. */
+export function isKek(
+  { kms, kek }: { readonly kms: string | null; readonly kek: string | null },
+  target: string,
+): boolean {
+  return target === kek || target === `${String(kms)}/${String(kek)}`;
 }
 
 /**
@@ -81,7 +84,7 @@ async function keysOnceUnder({ audit }: Installation, target: string): Promise<S
  */
 export async function requireOtherKek({ keys }: IncidentParts, target: string): Promise<void> {
   const { kek, kms } = await keys.rewrap({ dryRun: true });
-  if (![kek, `${kms}/${kek}`].includes(target)) return;
+  if (!isKek({ kms, kek }, target)) return;
   throw new ConfigurationError(
     `incident: kms "${kms}" still wraps new keys with the compromised KEK. Rotate the KEK there; or give the option kms ` +
       'another provider, and name the present one in otherKms. Then start again. Nothing was changed.',

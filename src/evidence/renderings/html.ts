@@ -3,30 +3,14 @@ import type { EvidenceReport } from '../report';
 import { accessChart, coverageChart, policyChart, timeLines, violationChart } from './figures';
 import { listed, markup } from './markup';
 import type { Markup } from './markup';
-import { STYLE } from './style';
+import { page, section } from './page';
 
-/**
- * Returns the report as one HTML document that needs nothing else: it has no scripts and makes no requests, and its
- * policy tells the browser to allow none.
- */
+/** Returns the report as one HTML document, which a browser shows and prints without anything else. */
 export function html(report: EvidenceReport): string {
-  const title = `Encryption of ${report.application}`;
-  return markup`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>${title}</title>
-<style>${STYLE}</style>
-</head>
-<body>
-<h1>${title}</h1>
-<p>As of ${report.time}, ${report.database.name} ${report.database.serverVersion}. Each figure can be counted again with the statement beside it; the JSON of this report has more of each. Whether a requirement is met is for an auditor to say.</p>
-${SECTIONS.map(([heading, content]) => markup`<section><h2>${heading}</h2>${content(report)}</section>`)}
-</body>
-</html>
-`.text;
+  const { application, database, time } = report;
+  const preface = markup`<p>As of ${time}, ${database.name} ${database.serverVersion}. Each figure can be counted again with the statement beside it; the JSON of this report has more of each. Whether a requirement is met is for an auditor to say.</p>`;
+  const sections = SECTIONS.map(([heading, content]) => section(heading, content(report)));
+  return page(`Encryption of ${application}`, [preface, ...sections]);
 }
 
 const SECTIONS: readonly (readonly [string, (report: EvidenceReport) => readonly Markup[]])[] = [

@@ -1,12 +1,11 @@
-import type { AuditEntry, AuditRange } from '../../audit/audit-entry';
+import { everyEntry } from '../../audit/every-entry';
+import type { ListEntries } from '../../audit/every-entry';
+import type { FileText } from '../evidence-folder';
 import type { EvidenceReport } from '../report';
 
 import { cbom } from './cbom';
 import { html } from './html';
 import { ocsfEvent } from './ocsf';
-
-/** Lists entries of the audit log. */
-export type ListEntries = (range: AuditRange) => Promise<AuditEntry[]>;
 
 /** A form of the report. */
 export interface Rendering {
@@ -17,13 +16,8 @@ export interface Rendering {
    *
    * @param list - for forms that hold the audit log itself.
    */
-  readonly render: (
-    report: EvidenceReport,
-    list: ListEntries,
-  ) => Iterable<string> | AsyncIterable<string>;
+  readonly render: (report: EvidenceReport, list: ListEntries) => FileText;
 }
-
-const PAGE = 500;
 
 /** The forms by the name of their format. */
 export const RENDERINGS = {
@@ -47,9 +41,8 @@ async function* events(
   list: ListEntries,
 ): AsyncGenerator<string> {
   const product = { application, version: versions.library };
-  for (let after = 0; after < audit.entries;) {
-    const entries = await list({ after, limit: Math.min(PAGE, audit.entries - after) });
-    for (const entry of entries) yield `${JSON.stringify(ocsfEvent(entry, product))}\n`;
-    after = entries.at(-1)?.seq ?? audit.entries;
+  for await (const entry of everyEntry(list)) {
+    if (entry.seq > audit.entries) return;
+    yield `${JSON.stringify(ocsfEvent(entry, product))}\n`;
   }
 }

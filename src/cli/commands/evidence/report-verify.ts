@@ -5,7 +5,7 @@ import type { Command } from 'commander';
 import { readVerifierKey } from '../../../evidence/signed-note';
 import { verifyEvidence } from '../../../evidence/verify-evidence';
 import type { EvidenceToVerify, EvidenceVerification } from '../../../evidence/verify-evidence';
-import { NOTE_FILE } from '../../../evidence/write-evidence';
+import { NOTE_FILE } from '../../../evidence/evidence-folder';
 import { CommandError, EXIT_CODES } from '../../terminal/command-error';
 import { reading, readText } from '../../terminal/named-file';
 import type { ChooseOffline, OfflineWork } from '../common-options';
