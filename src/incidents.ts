@@ -9,9 +9,9 @@ import { doneEntry, IncidentLog, namesOf } from './incident/incident-log';
 import type { IncidentKind } from './incident/incident-log';
 import { incidentReport, writeIncident } from './incident/incident-report';
 import type { IncidentReport } from './incident/incident-report';
-import { leading, respond } from './incident/respond';
+import { leading, OPENING, respond } from './incident/respond';
 import { exposure, keysAtRisk, requireOtherKek } from './incident/risk';
-import type { IncidentParts } from './incident/risk';
+import type { Exposure, IncidentParts } from './incident/risk';
 import type { IncidentOptions, IncidentWait } from './incident/response';
 import type { KeyInfo } from './keys/record/key-info';
 import { requireOptions } from './typeorm/declare/option-rules';
@@ -65,11 +65,11 @@ export class Incidents {
     return this.#managed(async (log) => {
       const own = { ...target };
       const keys = await this.#keysAtRisk(own);
-      const ids = keys.map((key) => key.id);
-      return leading({ ...this.#parts, log }, ids, async (lead) => {
-        const id = await this.#open(log, own, keys);
-        return this.#progress(log, id, await respond({ ...this.#parts, log, id, options }, lead));
-      });
+      const exposed = await exposure(this.#parts, keys);
+      const id = await leading({ ...this.#parts, log }, OPENING, () =>
+        this.#open(log, own, exposed),
+      );
+      return this.#lead(log, id, options);
     });
   }
 
@@ -82,9 +82,7 @@ export class Incidents {
     return this.#managed(async (log) => {
       const incident = await log.find(id);
       if (doneEntry(incident, 'close') !== undefined) return this.#progress(log, id, null);
-      return leading({ ...this.#parts, log }, namesOf(incident, 'risk'), async (lead) =>
-        this.#progress(log, id, await respond({ ...this.#parts, log, id, options }, lead)),
-      );
+      return this.#lead(log, id, options);
     });
   }
 
@@ -140,22 +138,37 @@ export class Incidents {
     return keysAtRisk(this.#parts, given.kind, given.target);
   }
 
-  async #open(log: IncidentLog, given: IncidentTarget, keys: readonly KeyInfo[]): Promise<string> {
-    const ids = keys.map((key) => key.id);
+  async #open(
+    log: IncidentLog,
+    { kind, target, reason, acknowledgeMs: waitMs = WEEK_MS }: IncidentTarget,
+    { counts, risk }: Exposure,
+  ): Promise<string> {
+    const ids = risk.map(({ name }) => name);
     const open = (await log.list()).find(
       (each) =>
+        // One that is not to be trusted cannot be resumed, and must not be in the way.
+        each.fault === null &&
         doneEntry(each, 'close') === undefined &&
         namesOf(each, 'risk').some((id) => ids.includes(id)),
     );
     if (open !== undefined) throw isOpen(open.id);
-    const { kind, target, reason, acknowledgeMs: waitMs = WEEK_MS } = given;
     const kek = kind === 'kek' ? target : undefined;
-    const { counts, risk } = await exposure(this.#parts, keys);
     const { dependants = [] } = this.#parts.installation.options;
-    return log.open({ kind, reason: inOneLine(reason), kek }, { ...counts, waitMs }, [
-      ...risk.map((each) => ({ subject: 'risk', ...each }) as const),
-      ...dependants.map((name) => ({ subject: 'dependant', name }) as const),
-    ]);
+    return log.open(
+      { kind, reason: inOneLine(reason), kek },
+      { ...counts, dependants: dependants.length, waitMs },
+      [
+        ...risk.map((each) => ({ subject: 'risk', ...each }) as const),
+        ...dependants.map((name) => ({ subject: 'dependant', name }) as const),
+      ],
+    );
+  }
+
+  async #lead(log: IncidentLog, id: string, options: IncidentOptions): Promise<IncidentProgress> {
+    const wait = await leading({ ...this.#parts, log }, id, (lead) =>
+      respond({ ...this.#parts, log, id, options }, lead),
+    );
+    return this.#progress(log, id, wait);
   }
 
   async #progress(

@@ -26,7 +26,7 @@ export type { IncidentDrill } from './incident/drill';
 export type { IncidentKind, IncidentStep } from './incident/incident-log';
 export type { IncidentReport } from './incident/incident-report';
 export type { RowsAtRisk } from './incident/risk';
-export type { IncidentOptions, IncidentWait, PlannedStep } from './incident/response';
+export type { IncidentOptions, IncidentWait, PlannedStep, WaitCause } from './incident/response';
 export type { PurposeOptions, PurposeValues } from './purpose-values';
 export type { ValueOptions, ValuesOptions } from './stored-values';
 export type { Normalizer } from './field/normalizer';

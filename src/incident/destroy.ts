@@ -39,7 +39,7 @@ async function destroy(response: Response, incident: Incident, key: KeyInfo): Pr
   if (isBranch || (await rowsAtRisk(response, key)).length > 0) await moveRows(response);
   if (isBranch) {
     const [failure] = (await response.keys.resealScopes()).failures;
-    if (failure !== undefined) throw new WaitError(failure.message);
+    if (failure !== undefined) throw new WaitError('scopes', failure.message);
   }
   await response.keys.destroy(key.id, defined({ graceMs: response.options.graceMs }));
   return false;
@@ -55,7 +55,11 @@ async function isKept({ installation, keys }: Response, key: KeyInfo): Promise<b
   if (retention.kind !== 'minimumAge') return true;
   const since = key.deactivatedAt ?? key.compromisedAt ?? time;
   const until = new Date(since.getTime() + retention.days * DAY_MS);
-  throw new WaitError(`The policy of "${key.name}" keeps key ${key.id} for so long.`, until);
+  throw new WaitError(
+    'retention',
+    `The policy of "${key.name}" keeps key ${key.id} for so long.`,
+    until,
+  );
 }
 
 async function requireAcknowledged({ installation }: Response, incident: Incident): Promise<void> {
@@ -66,6 +70,7 @@ async function requireAcknowledged({ installation }: Response, incident: Inciden
   const until = endOfWait(new Date(opening?.time ?? 0), opening?.counts['waitMs'] ?? 0);
   if (open.length === 0 || (await installation.store.now()) >= until) return;
   throw new WaitError(
+    'dependants',
     `Not acknowledged yet by ${open.join(', ')}: field-encryption incident acknowledge ${incident.id} --as <name>`,
     until,
   );
@@ -84,6 +89,7 @@ async function requireAtRest(
   const until = ofScopes ?? (await operations.atRestFrom(key.id, options.graceMs));
   if (until === null || graceMs === 0 || (await installation.store.now()) >= until) return;
   throw new WaitError(
+    'grace',
     'A process may have a compromised key in memory until then, and write with it.',
     until,
   );

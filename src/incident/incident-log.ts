@@ -4,6 +4,7 @@ import type { AuditEntry, AuditEvent, AuditOutcome } from '../audit/audit-entry'
 import { everyEntry } from '../audit/every-entry';
 import type { ListEntries } from '../audit/every-entry';
 import { ConfigurationError, KeyStateError, UnsupportedValueError } from '../errors';
+import { provenEntry } from '../keys/audit/proven-entry';
 import type { Installation } from '../typeorm/installation/installation';
 
 /** What is compromised: a key of the key table, all that a KEK wraps, or a branch with the keys of scopes under it. */
@@ -24,6 +25,8 @@ export interface Incident {
   readonly reason: string;
   /** Its entries, the opening one first. */
   readonly entries: readonly AuditEntry[];
+  /** Why it is not to be trusted; `null` where its entries are proven and complete. */
+  readonly fault: KeyStateError | null;
 }
 
 /**
@@ -42,29 +45,33 @@ export class IncidentLog {
     );
   }
 
-  /** Returns the incidents, the oldest first. @throws {@link KeyStateError} for an entry whose seal does not hold */
+  /** Returns the incidents, the oldest first, also those that are not to be trusted. */
   async list(): Promise<Incident[]> {
     const { audit } = this.#installation;
     const findSeal = audit.key.finder();
-    const found = new Map<string, Incident & { readonly entries: AuditEntry[] }>();
+    const found = new Map<string, { entries: AuditEntry[]; fault: KeyStateError | null }>();
     const list: ListEntries = (range) => audit.list(range);
     for await (const entry of everyEntry(list, { operation: 'incident' })) {
-      const { keyId: id, keyName: reason, keyPurpose: kind } = entry;
+      const id = entry.keyId;
       // An attempt that was refused.
       if (id === null || id !== entry.reference) continue;
-      const seal = await findSeal(entry.sealedBy);
-      if (typeof seal === 'string' || !seal.holds(entry)) throw forged(entry);
-      const begun = { id, kind: kind as IncidentKind, reason: reason ?? '', entries: [] };
-      const incident = found.get(id) ?? begun;
-      incident.entries.push(entry);
+      const incident = found.get(id) ?? { entries: [], fault: null };
       found.set(id, incident);
+      const isProven = (await provenEntry([entry], findSeal)) !== null;
+      if (isProven) incident.entries.push(entry);
+      else incident.fault ??= forged(entry);
     }
-    return [...found.values()];
+    return [...found].map(([id, { entries, fault }]) => {
+      const { keyName: reason, keyPurpose: kind } = entries[0] ?? { keyName: '', keyPurpose: null };
+      const incident = { id, kind: kind as IncidentKind, reason: reason ?? '', entries };
+      return { ...incident, fault: fault ?? (isComplete(incident) ? null : incomplete(id)) };
+    });
   }
 
-  /** @throws {@link UnsupportedValueError} for an unknown id */
+  /** @throws {@link UnsupportedValueError} for an unknown id, {@link KeyStateError} for one that is not to be trusted */
   async find(id: string): Promise<Incident> {
     const found = (await this.list()).find((incident) => incident.id === id);
+    if (found?.fault) throw found.fault;
     if (found !== undefined) return found;
     const shown = /^[0-9a-f]{16}$/.test(id)
       ? ` ${id}`
@@ -125,9 +132,29 @@ export function isAbout(
 }
 
 /** Returns the names of a kind that an incident began with: ids of keys at risk, or dependants. */
-export function namesOf({ entries }: Incident, subject: 'risk' | 'dependant'): string[] {
+export function namesOf(
+  { entries }: Pick<Incident, 'entries'>,
+  subject: 'risk' | 'dependant',
+): string[] {
   return entries.flatMap(({ keyName, keyPurpose, outcome }) =>
     keyPurpose === subject && outcome === 'started' && keyName !== null ? [keyName] : [],
+  );
+}
+
+/** Returns the last entry that says why a step stopped, unless a step was done since. */
+export function stopEntry({ entries }: Incident): AuditEntry | undefined {
+  const isStep = ({ keyPurpose, keyName, outcome }: AuditEntry): boolean =>
+    STEPS.some((step) => step === keyPurpose) && (outcome !== 'done' || keyName === '');
+  const last = entries.findLast(isStep);
+  return last?.outcome === 'done' ? undefined : last;
+}
+
+/** Whether an incident has all entries that it began with: a key or a dependant without one would be left alone. */
+function isComplete(incident: Pick<Incident, 'entries'>): boolean {
+  const { keys, dependants } = incident.entries[0]?.counts ?? {};
+  return (
+    namesOf(incident, 'risk').length === keys &&
+    namesOf(incident, 'dependant').length === dependants
   );
 }
 
@@ -144,6 +171,13 @@ function eventOf(
 function forged({ seq }: AuditEntry): KeyStateError {
   return new KeyStateError(
     `incident: nothing proves entry ${String(seq)} of the audit log, so that nobody can tell by it which steps are done. ` +
-      'Run `field-encryption audit verify`, and find out who writes to the table.',
+      'Run `field-encryption audit verify`, find out who writes to the table, and start another incident about the same.',
+  );
+}
+
+function incomplete(id: string): KeyStateError {
+  return new KeyStateError(
+    `incident: entries of the audit log are missing with which ${id} began, so that nobody can tell what is at risk. ` +
+      'Run `field-encryption audit verify`, find out who writes to the table, and start another incident about the same.',
   );
 }

@@ -5,7 +5,7 @@ import { plain } from '../evidence/plain';
 import { listed } from '../evidence/renderings/markup';
 import { page, section } from '../evidence/renderings/page';
 
-import { doneEntry, isAbout, namesOf } from './incident-log';
+import { doneEntry, isAbout, namesOf, stopEntry } from './incident-log';
 import type { Incident, IncidentKind } from './incident-log';
 import type { IncidentParts } from './risk';
 import { keysOf } from './response';
@@ -26,7 +26,13 @@ export interface IncidentReport {
   readonly closed: string | null;
   /** From the opening to each of them, in milliseconds. */
   readonly durations: Readonly<Record<'replaced' | 'moved' | 'closed', number | null>>;
-  /** When it was opened: keys, rows under them, keys of scopes, backups of keys since; how long dependants are waited for. */
+  /** Why it stopped: what the step waits for (see {@link IncidentWait}), or the code of its failure; `null` if it did not. */
+  readonly stopped: {
+    readonly step: string;
+    readonly cause: string;
+    readonly until: string | null;
+  } | null;
+  /** When it was opened: keys, rows under them, keys of scopes, backups of keys since, dependants and how long they are waited for. */
   readonly exposed: Readonly<Record<string, number>>;
   readonly keys: readonly {
     readonly id: string;
@@ -87,6 +93,7 @@ export async function incidentReport(
       exposed: opening?.counts ?? {},
     },
     ...timesOf(incident),
+    stopped: stopOf(incident),
     keys: keys.map(({ id: keyId, name, purpose, version, state, ...key }) => ({
       ...{ id: keyId, name, purpose, version, state, since: key.activatedAt },
       rows: entries.find((each) => isAbout(each, 'risk', keyId))?.counts['rows'] ?? 0,
@@ -113,6 +120,14 @@ function timesOf(
     time === null ? null : Date.parse(time) - Date.parse(detected);
   const durations = { replaced: ms(replaced), moved: ms(moved), closed: ms(closed) };
   return { detected, replaced, moved, closed, durations };
+}
+
+function stopOf(incident: Incident): IncidentReport['stopped'] {
+  const stop = stopEntry(incident);
+  if (stop === undefined) return null;
+  const { keyPurpose: step, keyName: cause, counts } = stop;
+  const until = counts['until'] === undefined ? null : new Date(counts['until']).toISOString();
+  return { step: step ?? '', cause: cause ?? '', until };
 }
 
 async function entriesOf(

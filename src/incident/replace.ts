@@ -1,4 +1,3 @@
-import { KeyStateError } from '../errors';
 import { keyInfo } from '../keys/policy/key-policy';
 import type { KeyInfo } from '../keys/record/key-info';
 import { isBranchName } from '../keys/record/scope';
@@ -9,7 +8,6 @@ import { managedWork } from '../typeorm/installation/managed-work';
 import { doneEntry } from './incident-log';
 import { keysOf, WaitError } from './response';
 import type { Counts, Response } from './response';
-import { isKek } from './risk';
 import type { IncidentParts } from './risk';
 
 /** Replaces every key at risk, so that nothing new is protected with one. */
@@ -21,14 +19,6 @@ export async function replaceAll(response: Response): Promise<Counts> {
     if (doneEntry(incident, 'replace', key.id) !== undefined) continue;
     await replace(response, key);
     const next = await activeOf(response, key);
-    const kek = incident.entries[0]?.kek ?? null;
-    if (kek !== null && next !== undefined && isKek(next, kek)) {
-      throw new KeyStateError(
-        `incident: version ${String(next.version)} of "${next.name}" is wrapped by the compromised KEK, too. Let its KMS use ` +
-          'another KEK, open an incident for that version when this one is closed, and resume.',
-        { keyId: next.id },
-      );
-    }
     const counts = next === undefined ? {} : { version: next.version };
     await log.note(id, 'replace', key.id, { outcome: 'done', counts });
   }
@@ -68,7 +58,7 @@ export async function replaceScopes({ installation }: Response, key: KeyInfo): P
   const [failure] = await managedWork(installation, 'rotate', subject, () =>
     scopeOperations.rotateUnder(key.id),
   );
-  if (failure !== undefined) throw new WaitError(failure.message);
+  if (failure !== undefined) throw new WaitError('scopes', failure.message);
 }
 
 /** A root is not revoked: every process has to find tokens of the new one before it is used. */
@@ -78,6 +68,7 @@ async function replaceRoot({ keys, options }: Response, { id, state }: KeyInfo):
   const announced = await keys.rotateIndex(defined({ announceMs: options.announceMs }));
   if (announced.step === 'activated') return;
   throw new WaitError(
+    'announcement',
     'The new root of the blind indexes is announced, and every process has to load it before it is used.',
     announced.activatableAt,
   );

@@ -1,15 +1,26 @@
 import { FieldEncryptionError } from '../errors';
-import { sha256Of } from '../evidence/evidence-note';
 import { Lead } from '../reencryption/lease/lead';
 
+import { closeIncident } from './close';
 import { destroyAll } from './destroy';
-import { doneEntry, namesOf, STEPS } from './incident-log';
+import { doneEntry, STEPS, stopEntry } from './incident-log';
 import { IncidentLedError } from './incident-led-error';
 import type { Incident, IncidentStep } from './incident-log';
 import { replaceAll } from './replace';
-import { keysOf, rowsOf, waitOf } from './response';
+import { keysOf, rowsOf, WaitError, waitOf } from './response';
 import type { Counts, IncidentWait, Response } from './response';
 import { moveRows, verifyRows } from './rows';
+
+/** Why a step stopped: what it waits for, or the code of its failure. */
+interface Stop {
+  readonly step: IncidentStep;
+  readonly cause: string;
+  readonly outcome: 'interrupted' | 'failed';
+  readonly until: Date | undefined;
+}
+
+/** The lead of opening an incident, one at a time: no two are about the same key. */
+export const OPENING = 'opening';
 
 /** The steps; each looks at keys and rows, and does what is left to do. */
 const WORK: Readonly<Record<IncidentStep, (response: Response) => Promise<Counts>>> = {
@@ -17,25 +28,23 @@ const WORK: Readonly<Record<IncidentStep, (response: Response) => Promise<Counts
   reencrypt: moveRows,
   verify: verifyRows,
   destroy: destroyAll,
-  close: () => Promise.resolve({}),
+  close: closeIncident,
 };
 
 /**
- * Runs work on the incident about some keys as its only leader, who is the process that works.
+ * Runs work on an incident, or opens one, as the only leader, who is the process that works.
  *
+ * @param subject - the id of the incident, or {@link OPENING}.
  * @throws {@link IncidentLedError} while another one is
  */
 export async function leading<T>(
   { installation, log }: Pick<Response, 'installation' | 'log'>,
-  keyIds: readonly string[],
+  subject: string,
   work: (lead: Lead) => Promise<T>,
 ): Promise<T> {
-  const scope = sha256Of([...keyIds].sort().join());
-  const lead = await Lead.take(installation.dataSource, 'incident', scope);
+  const lead = await Lead.take(installation.dataSource, 'incident', subject);
   if (!(lead instanceof Lead)) {
-    const led = (await log.list()).find((each) =>
-      namesOf(each, 'risk').some((key) => keyIds.includes(key)),
-    );
+    const led = (await log.list()).find(({ id }) => id === subject);
     const begun = led?.entries.findLast(({ keyPurpose }) => keyPurpose === 'lead');
     const process = lead.owner.replace(/:[^:]*$/, '');
     throw ledBy({ actor: begun?.actor ?? null, process, until: lead.until });
@@ -54,19 +63,23 @@ export async function respond(response: Response, lead: Lead): Promise<IncidentW
   for (const step of STEPS) {
     const incident = await log.find(id);
     if (doneEntry(incident, step) !== undefined) continue;
-    if (!(await isConfirmed(response, incident, step))) {
-      return { step, reason: 'It was not confirmed.', until: null };
-    }
+    const isConfirmed = await confirmed(response, incident, step);
     if (!(await lead.holds())) throw lostLead();
     try {
+      if (!isConfirmed) throw new WaitError('confirmation', 'It was not confirmed.');
       const counts = await WORK[step](response);
       await log.note(id, step, '', { outcome: 'done', counts });
     } catch (error) {
       const wait = waitOf(step, error);
-      if (wait !== undefined) return wait;
       const code = error instanceof FieldEncryptionError ? error.code : '';
-      // Only what has happened: the failure itself may be of the log.
-      await log.note(id, step, code, { outcome: 'failed' }).catch(() => undefined);
+      await noteStop(
+        response,
+        incident,
+        wait === undefined
+          ? { step, cause: code, outcome: 'failed', until: undefined }
+          : { step, cause: wait.cause, outcome: 'interrupted', until: wait.until ?? undefined },
+      );
+      if (wait !== undefined) return wait;
       throw error;
     }
   }
@@ -74,8 +87,22 @@ export async function respond(response: Response, lead: Lead): Promise<IncidentW
   return null;
 }
 
+/** Records that a step stopped, unless that is known, for those who ask for the status. */
+async function noteStop(
+  { log, id }: Response,
+  incident: Incident,
+  { step, cause, outcome, until }: Stop,
+): Promise<void> {
+  const last = stopEntry(incident);
+  const isSame = last?.keyPurpose === step && last.keyName === cause && last.outcome === outcome;
+  if (isSame && last.counts['until'] === until?.getTime()) return;
+  const counts = until === undefined ? {} : { until: until.getTime() };
+  // Only what has happened: the failure itself may be of the log.
+  await log.note(id, step, cause, { outcome, counts }).catch(() => undefined);
+}
+
 /** Counts what a step is about for the question alone: that reads whole tables. */
-async function isConfirmed(
+async function confirmed(
   response: Response,
   incident: Incident,
   step: IncidentStep,

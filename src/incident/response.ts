@@ -26,9 +26,36 @@ export interface PlannedStep {
   readonly rows: readonly RowsAtRisk[];
 }
 
+/**
+ * What an incident waits for:
+ * - `announcement`: every process has to load the new root of the blind indexes;
+ * - `rows`: rows that do not read, or could not be moved;
+ * - `scopes`: keys of scopes that could not be replaced;
+ * - `approval`: signatures;
+ * - `dependants`: their acknowledgements;
+ * - `grace`: a process may have a key in memory;
+ * - `retention`: the policy of a key keeps it for a time;
+ * - `keys`: keys are still made under the compromised KEK, or by another operation at the moment;
+ * - `confirmation`: somebody said no;
+ * - `resumption`: it was interrupted.
+ */
+export type WaitCause =
+  | 'announcement'
+  | 'rows'
+  | 'scopes'
+  | 'approval'
+  | 'dependants'
+  | 'grace'
+  | 'retention'
+  | 'keys'
+  | 'confirmation'
+  | 'resumption';
+
 /** Why an incident does not go on now. */
 export interface IncidentWait {
   readonly step: IncidentStep;
+  readonly cause: WaitCause;
+  /** The same for people, with what to do. */
   readonly reason: string;
   /** When it can go on; `null` where that depends on people. */
   readonly until: Date | null;
@@ -46,10 +73,12 @@ export type Counts = Readonly<Record<string, number>>;
 
 /** A step has to wait. Never leaves this folder. */
 export class WaitError extends Error {
+  override readonly cause: WaitCause;
   readonly until: Date | null;
 
-  constructor(reason: string, until: Date | null = null) {
+  constructor(cause: WaitCause, reason: string, until: Date | null = null) {
     super(reason);
+    this.cause = cause;
     this.until = until;
   }
 }
@@ -77,8 +106,12 @@ export async function rowsOf(
 
 /** Returns why a step has to wait by what it threw; undefined for a failure. */
 export function waitOf(step: IncidentStep, error: unknown): IncidentWait | undefined {
-  if (error instanceof WaitError) return { step, reason: error.message, until: error.until };
+  if (error instanceof WaitError) {
+    const { cause, message: reason, until } = error;
+    return { step, cause, reason, until };
+  }
   const isForOthers = error instanceof KeyStateError && error.retryable;
-  if (!isForOthers && !(error instanceof ApprovalRequiredError)) return undefined;
-  return { step, reason: error.message, until: null };
+  const cause = isForOthers ? 'keys' : error instanceof ApprovalRequiredError ? 'approval' : null;
+  if (cause === null || !(error instanceof Error)) return undefined;
+  return { step, cause, reason: error.message, until: null };
 }

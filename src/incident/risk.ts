@@ -139,11 +139,14 @@ export function inOrder({ columns, options }: Installation, rows: readonly RowsA
   );
 }
 
+/** What is exposed, and by which keys. */
+export interface Exposure {
+  readonly counts: Readonly<Record<string, number>>;
+  readonly risk: readonly { readonly name: string; readonly rows: number }[];
+}
+
 /** Counts what is exposed by some keys, also in backups that the log tells of. */
-export async function exposure(
-  parts: IncidentParts,
-  keys: readonly KeyInfo[],
-): Promise<{ counts: Record<string, number>; risk: { name: string; rows: number }[] }> {
+export async function exposure(parts: IncidentParts, keys: readonly KeyInfo[]): Promise<Exposure> {
   const { audit, hasScopes, keys: managed } = parts.installation;
   const risk: { name: string; rows: number }[] = [];
   for (const key of keys) {

@@ -23,11 +23,11 @@ export async function moveRows(response: Response): Promise<Counts> {
     changed += report.changed;
     const left = (await rowsOf(response, concerned)).reduce((sum, { rows }) => sum + rows, 0);
     if (left === 0 && !aborted) continue;
+    if (aborted) throw interrupted();
     throw new WaitError(
-      aborted
-        ? 'It was interrupted, and goes on where it stopped.'
-        : `${String(left)} values are still under the compromised keys: ${String(report.failed)} rows failed, others were written meanwhile by processes ` +
-            'that still had a key, or belong to scopes that are to be erased. `field-encryption data verify` lists the first.',
+      'rows',
+      `${String(left)} values are still under the compromised keys: ${String(report.failed)} rows failed, others were written meanwhile by processes ` +
+        'that still had a key, or belong to scopes that are to be erased. `field-encryption data verify` lists the first.',
     );
   }
   return { rows: changed };
@@ -40,7 +40,8 @@ async function requireSettled(
 ): Promise<void> {
   for (const { id } of roots) {
     const until = await installation.keys.operations.atRestFrom(id);
-    if (until !== null) throw new WaitError('A process may make tokens with the old root.', until);
+    if (until !== null)
+      throw new WaitError('grace', 'A process may make tokens with the old root.', until);
   }
 }
 
@@ -51,9 +52,14 @@ export async function verifyRows({ installation, options }: Response): Promise<C
     'verify',
     defined({ signal: options.signal, onProgress: options.onProgress }),
   );
-  if (aborted) throw new WaitError('It was interrupted.');
+  if (aborted) throw interrupted();
   if (failed === 0) return { rows: scanned };
   throw new WaitError(
+    'rows',
     `${String(failed)} rows do not read, or have tokens that are not theirs. \`field-encryption data verify\` lists them: mend or delete them.`,
   );
+}
+
+function interrupted(): WaitError {
+  return new WaitError('resumption', 'It was interrupted, and goes on where it stopped.');
 }

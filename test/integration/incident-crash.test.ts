@@ -7,6 +7,7 @@ import { describeDiagonal, typeormMajor } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { createProject } from '../support/project';
 import type { Outcome, Project } from '../support/project';
+import { hasPseudoTerminals, onTerminalOf, TERMINAL, typeInto } from '../support/typed-answers';
 
 const DATA_SOURCE = `
 const { EntitySchema, DataSource } = require('typeorm');
@@ -54,6 +55,9 @@ const kill = () => process.kill(process.pid, 'SIGKILL');
 `;
 
 jest.setTimeout(180_000);
+
+// On a terminal that only util-linux makes.
+const onTerminal = hasPseudoTerminals() ? it : it.skip;
 
 describeDiagonal('An incident whose leader is killed', (kind) => {
   let project: Project;
@@ -107,7 +111,7 @@ describeDiagonal('An incident whose leader is killed', (kind) => {
     const asked = await command('incident', 'resume', id);
     expect(asked).toMatchObject({ code: 2, stderr: expect.stringContaining('--yes') });
     const resumed = await command('incident', 'resume', id, '--grace', '0', '--yes');
-    expect(resumed).toMatchObject({ code: 0, stdout: expect.stringContaining('It is closed.') });
+    expect(resumed).toMatchObject({ code: 0, stdout: expect.stringContaining('(closed ') });
 
     const incident = await statusOf();
     expect(incident).toMatchObject({
@@ -135,6 +139,33 @@ describeDiagonal('An incident whose leader is killed', (kind) => {
     expect(verified).toMatchObject({ code: 0, stdout: expect.stringContaining('Verified.') });
   });
 
+  onTerminal('asks before each step, and waits where somebody says no', async () => {
+    const { keys } = JSON.parse((await command('keys', 'list', '--json')).stdout) as {
+      keys: { id: string; state: string }[];
+    };
+    const key = keys.find(({ state }) => state === 'active')!.id;
+    const typing = (args: string, answers: [RegExp, string][]): Promise<string> => {
+      const line = `field-encryption -d data-source.js incident ${args}`;
+      return typeInto(project.start(TERMINAL, onTerminalOf(line), env()), answers);
+    };
+    const start = `start --key ${key} --grace 0 --reason practice`;
+    const first = await typing(start, [
+      [/Type replace to go on: /, 'replace\r'],
+      [/Type reencrypt to go on: /, 'no\r'],
+    ]);
+    expect(first).toContain('1 key, 200 values under compromised ones');
+    expect(first).toContain('It waits in "reencrypt" since it was not confirmed.');
+    const id = /incident resume ([0-9a-f]{16})/.exec(first)![1]!;
+    const status = await command('incident', 'status', id);
+    expect(status.stdout).toContain('It waits in "reencrypt"');
+    const steps = ['reencrypt', 'verify', 'destroy', 'close'];
+    const last = await typing(
+      `resume ${id} --grace 0`,
+      steps.map((step) => [new RegExp(`Type ${step} to go on: `), `${step}\r`]),
+    );
+    expect(last).toContain(`Incident ${id} (closed`);
+  });
+
   it('is wrong usage without a target, with two, or without a reason', async () => {
     for (const args of [
       ['--reason', 'practice'],
@@ -150,6 +181,7 @@ describeDiagonal('An incident whose leader is killed', (kind) => {
       '0123456789abcdef',
       '--reason',
       'x',
+      '--yes',
     );
     expect(unknown).toMatchObject({
       code: 1,

@@ -2,7 +2,14 @@ import { randomBytes } from 'node:crypto';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
 import type { DataSource } from 'typeorm';
 import { BlindIndex, ConfigurationError, Encrypted, fieldEncryption, KeyScope } from '../../src';
-import type { FieldEncryptionOptions, IncidentProgress, Incidents, KeyInfo } from '../../src';
+import type {
+  FieldEncryptionOptions,
+  IncidentOptions,
+  IncidentProgress,
+  Incidents,
+  KeyInfo,
+  PlannedStep,
+} from '../../src';
 import { describeDiagonal } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { FakeKms } from '../support/key-fixtures';
@@ -99,11 +106,18 @@ describeDiagonal('An incident with a writing application', (kind) => {
   afterEach(() => cleanup.run());
 
   /** Leads through an incident beside an application, which is another process on a server. */
-  async function lead(given: Parameters<Incidents['start']>[0]): Promise<IncidentProgress> {
+  async function lead(
+    given: Parameters<Incidents['start']>[0],
+    confirm?: IncidentOptions['confirm'],
+  ): Promise<IncidentProgress> {
     const isOneProcess = kind.dialect === 'sqlite';
     const app = new Application(isOneProcess ? dataSource : await open());
     // Whoever writes in another process may still have a key in memory.
-    const options = { announceMs: CACHE.maxAgeMs, ...(isOneProcess ? { graceMs: 0 } : {}) };
+    const options = {
+      announceMs: CACHE.maxAgeMs,
+      ...(isOneProcess ? { graceMs: 0 } : {}),
+      ...(confirm && { confirm }),
+    };
     let progress: IncidentProgress;
     try {
       progress = await incidents().start(given, options);
@@ -187,7 +201,8 @@ describeDiagonal('An incident with a writing application', (kind) => {
       ssn: 'meanwhile',
     });
     const drill = await incidents().drill({ kind: 'branch', target: 'branch', reason });
-    expect(drill).toMatchObject({ rows: [{ rows: ROWS + 2 }], tried: 0, estimatedSeconds: null });
+    expect(drill).toMatchObject({ rows: [{ rows: ROWS + 2 }], tried: ROWS + 2, unreadable: 0 });
+    expect(drill.estimatedSeconds).toBeGreaterThan(0);
   });
 
   it('replaces all that a KEK has wrapped, once new keys are wrapped by another', async () => {
@@ -201,8 +216,24 @@ describeDiagonal('An incident with a writing application', (kind) => {
     kms.kek = 'fake-kek/2';
     // No remedy: whoever had the old KEK may have the keys.
     await fieldEncryption(dataSource).keys.rewrap();
-    const { incident } = await lead({ kind: 'kek', target: kek, reason });
+    const former = await open();
+    let made: string | undefined;
+    const confirm = async ({ step }: PlannedStep): Promise<boolean> => {
+      if (step !== 'close') return true;
+      if (made !== undefined) {
+        await incidents().start({ kind: 'key', target: made, reason }, { graceMs: 0 });
+        return true;
+      }
+      // As a process does that still has the old setting.
+      kms.kek = 'fake-kek/1';
+      made = (await fieldEncryption(former).keys.rotateSigning('documents')).id;
+      kms.kek = 'fake-kek/2';
+      return true;
+    };
+    const { incident } = await lead({ kind: 'kek', target: kek, reason }, confirm);
     expect(incident.kek).toBe(kek);
+    const stops = incident.entries.filter(({ outcome }) => outcome === 'interrupted');
+    expect(stops.at(-1)).toMatchObject({ keyPurpose: 'close', keyName: 'keys' });
     const states = incident.keys.map(({ name, purpose, state }) => `${purpose} ${name} ${state}`);
     expect(states.sort()).toEqual([
       'data branch destroyed',

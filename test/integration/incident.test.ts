@@ -182,6 +182,19 @@ describeEachDatabase('An incident', (kind) => {
     expect(incident.closed).not.toBeNull();
   });
 
+  it('opens one incident of two that are opened at once about the same key', async () => {
+    const id = await activeKey();
+    const other = await open();
+    const started = await Promise.allSettled([
+      incidents().start(target(id), AT_ONCE),
+      incidents(other).start(target(id), AT_ONCE),
+    ]);
+    expect(started.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    const refused = started.find((each) => each.status === 'rejected');
+    expect(refused?.reason).toBeInstanceOf(KeyStateError);
+    expect(await incidents().status()).toMatchObject([{ closed: expect.any(String) }]);
+  });
+
   it('waits for dependants with the destruction alone, and for so long', async () => {
     const id = await activeKey();
     dataSource = await open({ dependants: ['billing', 'search'] });
@@ -202,6 +215,7 @@ describeEachDatabase('An incident', (kind) => {
       'replace done',
       'reencrypt done',
       'verify done',
+      'destroy interrupted',
     ]);
 
     await incidents().acknowledge(first.incident.id, 'billing');
@@ -225,9 +239,19 @@ describeEachDatabase('An incident', (kind) => {
   it('says until when a process may write with the key, and goes on then', async () => {
     const id = await activeKey();
     const { incident, wait } = await incidents().start(target(id));
-    expect(wait).toMatchObject({ step: 'destroy', until: expect.any(Date) });
+    expect(wait).toMatchObject({ step: 'destroy', cause: 'grace', until: expect.any(Date) });
     expect(incident.keys).toMatchObject([{ state: 'compromised' }]);
-    expect((await incidents().resume(incident.id, AT_ONCE)).wait).toBeNull();
+    await incidents().resume(incident.id);
+    const [status] = await incidents().status();
+    const stopped = { step: 'destroy', cause: 'grace', until: wait?.until?.toISOString() };
+    expect(status?.stopped).toEqual(stopped);
+    // It says so once.
+    const isStop = ({ outcome }: { outcome: string }) => outcome === 'interrupted';
+    expect(status?.entries.filter(isStop)).toHaveLength(1);
+    expect(await incidents().resume(incident.id, AT_ONCE)).toMatchObject({
+      wait: null,
+      incident: { stopped: null },
+    });
     // A closed one is only shown.
     expect(await incidents().resume(incident.id)).toMatchObject({ wait: null });
   });
@@ -284,8 +308,13 @@ describeEachDatabase('An incident', (kind) => {
       keys: [{ id }],
       rows: [{ entity: 'Patient', property: 'email', rows: 30 }],
       tried: 30,
+      unreadable: 0,
     });
     expect(drill.estimatedSeconds).toBeGreaterThan(0);
+    const [root] = await fieldEncryption(dataSource).keys.indexRoots();
+    const ofTokens = await incidents().drill(target(root!.id));
+    expect(ofTokens).toMatchObject({ keys: [{ purpose: 'index' }], rows: [{ rows: 30 }] });
+    expect(ofTokens.estimatedSeconds).toBeGreaterThan(0);
     expect(await fieldEncryption(dataSource).audit.head()).toBe(before);
     expect(await activeKey('contact')).toBe(id);
     expect(await incidents().status()).toEqual([]);
@@ -330,5 +359,17 @@ describeEachDatabase('An incident', (kind) => {
     const refused = await rejection(incidents().resume(incident.id));
     expect(refused).toBeInstanceOf(KeyStateError);
     expect(refused.message).toContain('audit verify');
+  });
+
+  it('trusts no incident of which entries are missing, and lets another begin', async () => {
+    const id = await activeKey();
+    const { incident } = await incidents().start(target(id));
+    const table = dataSource.driver.escape('field_encryption_audit');
+    const about = `operation = 'incident' AND key_purpose = 'risk'`;
+    await dataSource.query(`DELETE FROM ${table} WHERE ${about}`);
+    const refused = await rejection(incidents().resume(incident.id, AT_ONCE));
+    expect(refused).toBeInstanceOf(KeyStateError);
+    expect(refused.message).toContain('are missing');
+    expect((await incidents().start(target(id), AT_ONCE)).wait).toBeNull();
   });
 });

@@ -20,9 +20,9 @@ const nowhere = new Writable({
  * Asks a question on the terminal, through stderr: stdout is for the result.
  *
  * @param hidden - whether to hide what is typed.
- * @throws {@link CommandError} if the operator leaves with Ctrl-C or Ctrl-D
+ * @returns the answer; undefined if the operator leaves with Ctrl-C or Ctrl-D.
  */
-async function ask(text: string, { hidden = false } = {}): Promise<string> {
+async function ask(text: string, { hidden = false } = {}): Promise<string | undefined> {
   const question = visible(text);
   const { stdin, stderr } = process;
   const terminal = createInterface({
@@ -37,9 +37,7 @@ async function ask(text: string, { hidden = false } = {}): Promise<string> {
     // If the terminal goes away, the question never settles, and a process with nothing else to wait
     // for would exit as if all were well.
     const left = once(terminal, 'close').then(() => undefined);
-    const answer = await Promise.race([typed, left]);
-    if (answer === undefined) throw abandoned();
-    return answer;
+    return await Promise.race([typed, left]);
   } finally {
     terminal.close();
     if (hidden) stderr.write('\n');
@@ -52,27 +50,40 @@ function abandoned(): CommandError {
   });
 }
 
+/** What is about to be done, and the word that confirms it. */
+interface Question {
+  readonly warning: string;
+  readonly word: string;
+}
+
 /**
  * Asks the operator to type a word before something that cannot be undone.
  *
  * @param confirmed - whether `--yes` was given, for scripts.
  * @throws {@link CommandError} without a terminal, and for any other answer
  */
-export async function confirm(
-  confirmed: boolean,
-  { warning, word }: { readonly warning: string; readonly word: string },
-): Promise<void> {
+export async function confirm(confirmed: boolean, question: Question): Promise<void> {
   if (confirmed) return;
-  if (!process.stdin.isTTY) {
-    throw new CommandError(
-      'ERR_USAGE',
-      `${warning} Nothing was changed.`,
-      'Confirm it with --yes.',
-    );
-  }
-  const answer = await ask(`${warning}\nType ${word} to go on: `);
-  if (answer.trim() === word) return;
+  requireTerminal(question.warning);
+  const answer = await ask(questionText(question));
+  if (answer === undefined) throw abandoned();
+  if (answer.trim() === question.word) return;
   throw new CommandError('ERR_USAGE', 'Not confirmed. Nothing was changed.', 'Run it again.');
+}
+
+/** Whether the operator types the word, where something has been done that the answer does not undo. */
+export async function isConfirmed(question: Question): Promise<boolean> {
+  return (await ask(questionText(question)))?.trim() === question.word;
+}
+
+/** @throws {@link CommandError} where nobody can be asked */
+export function requireTerminal(warning: string): void {
+  if (process.stdin.isTTY) return;
+  throw new CommandError('ERR_USAGE', `${warning} Nothing was changed.`, 'Confirm it with --yes.');
+}
+
+function questionText({ warning, word }: Question): string {
+  return `${warning}\nType ${word} to go on: `;
 }
 
 /** The source of a passphrase: a prompt if neither is given, and never the command line itself. */
@@ -149,5 +160,7 @@ async function prompt(question: string): Promise<string> {
       'Give --passphrase-file, --passphrase-fd or --kms.',
     );
   }
-  return ask(question, { hidden: true });
+  const typed = await ask(question, { hidden: true });
+  if (typed === undefined) throw abandoned();
+  return typed;
 }

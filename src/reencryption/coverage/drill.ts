@@ -49,8 +49,8 @@ export interface DrillReport {
   readonly ok: boolean;
 }
 
-/** A column that is read with the keys of the backup. */
-interface RestoredColumn {
+/** A column with other keys than those of the DataSource. */
+interface ColumnCopy {
   readonly binding: RowBinding | undefined;
   readonly cipher: FieldCipher;
   readonly indexes: readonly BlindIndex[];
@@ -134,7 +134,7 @@ async function readSamples(
   const results: DrillResult[] = [];
   for (const [at, { table, encrypted }] of columns.entries()) {
     if (encrypted.scope !== undefined) continue;
-    const restored = restoredColumn(encrypted, application, keys);
+    const restored = columnCopy(encrypted, application, keys);
     for (const { keyId, rows } of statuses[at]?.keys ?? []) {
       const samples = await sample(runner, table, encrypted, { keyId, limit: SAMPLES });
       await keys.load([keyPrefix(keyId)]);
@@ -145,12 +145,12 @@ async function readSamples(
   return results;
 }
 
-/** Reads some values of a column under a key. */
+/** Reads some values of a column, under a key or any. */
 export async function sample(
   runner: QueryRunner,
   table: EncryptedTable,
   encrypted: EncryptedColumn,
-  { keyId, limit }: { readonly keyId: string; readonly limit: number },
+  { keyId, limit }: { readonly keyId?: string; readonly limit: number },
 ): Promise<Sample[]> {
   const { binding, column, indexes } = encrypted;
   const { driver } = runner.connection;
@@ -161,11 +161,13 @@ export async function sample(
   const bound = (binding?.columns ?? []).map(
     ({ databaseName }, at) => `, ${driver.escape(databaseName)} AS bound${String(at)}`,
   );
+  const where =
+    keyId === undefined ? `${cell} IS NOT NULL` : underKeysSql(runner, encrypted, [{ id: keyId }]);
   const rows = await selectAllRows<Readonly<Record<string, unknown>>>(
     runner,
     table.metadata,
     `SELECT ${cell} AS stored${[...tokens, ...bound].join('')} FROM ${table.name} ` +
-      `WHERE ${underKeysSql(runner, encrypted, [{ id: keyId }])} LIMIT ${String(limit)}`,
+      `WHERE ${where} LIMIT ${String(limit)}`,
   );
   return rows.map((row) => ({
     stored: row['stored'],
@@ -174,11 +176,13 @@ export async function sample(
   }));
 }
 
-function restoredColumn(
-  { binding, policy, indexes }: EncryptedColumn,
+/** Returns a column with the keys of a manager in memory, which has none of scopes. */
+export function columnCopy(
+  { binding, indexes, ...encrypted }: EncryptedColumn,
   application: string,
   keys: KeyManager,
-): RestoredColumn {
+): ColumnCopy {
+  const policy = { ...encrypted.policy, isScoped: false };
   return {
     binding,
     cipher: new FieldCipher(policy, application, keys),
@@ -187,7 +191,7 @@ function restoredColumn(
 }
 
 function tryAll(
-  column: RestoredColumn,
+  column: ColumnCopy,
   samples: readonly Sample[],
 ): Pick<DrillResult, 'read' | 'tokens' | 'wrongTokens' | 'failure'> {
   const tried = { read: 0, tokens: 0, wrongTokens: 0 };

@@ -1,41 +1,13 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { hasPseudoTerminals, onTerminalOf, TERMINAL, typeInto } from '../../support/typed-answers';
 
 const session = require.resolve('../../support/prompt-session.ts');
 const root = join(__dirname, '..', '..', '..');
-/** Of util-linux: gives a command a terminal of its own. That of BSD has other options. */
-const TERMINAL = 'script';
 const CTRL_C = '\u0003';
 const CTRL_D = '\u0004';
-
-function hasPseudoTerminals(): boolean {
-  try {
-    return execFileSync(TERMINAL, ['--version'], { encoding: 'utf8' }).includes('util-linux');
-  } catch {
-    return false;
-  }
-}
-
-/** Types an answer whenever the command asks, and gives back what the terminal has shown. */
-async function typeInto(command: string, answers: readonly [RegExp, string][]): Promise<string> {
-  const terminal = spawn(TERMINAL, ['-qec', command, '/dev/null'], { cwd: root });
-  const ended = new Promise((resolve) => terminal.once('close', resolve));
-  let shown = '';
-  let answered = 0;
-  let from = 0;
-  terminal.stdout.on('data', (chunk: Buffer) => {
-    shown += chunk.toString();
-    const [question, answer] = answers[answered] ?? [];
-    if (question === undefined || !question.test(shown.slice(from))) return;
-    from = shown.length;
-    answered += 1;
-    terminal.stdin.write(answer ?? '');
-  });
-  await ended;
-  return shown;
-}
 
 const onTerminal = hasPseudoTerminals() ? it : it.skip;
 
@@ -45,7 +17,8 @@ describe('A prompt on a terminal (not here without the script command of util-li
     const outcomes = join(folder, 'outcomes.json');
     const command = `'${process.execPath}' --require tsx/cjs '${session}' '${outcomes}'`;
     try {
-      const shown = await typeInto(command, [
+      const terminal = spawn(TERMINAL, onTerminalOf(command), { cwd: root });
+      const shown = await typeInto(terminal, [
         [/Passphrase of the backup: /, 'canary of 12 chars\r'],
         [/Once more: /, 'canary of 12 chars\r'],
         [/Passphrase of the backup: /, 'canary of 12 chars\r'],

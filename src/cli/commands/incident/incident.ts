@@ -2,7 +2,6 @@ import { Option } from 'commander';
 import type { Command } from 'commander';
 
 import { counted, grouped } from '../../../doctor/finding';
-import type { IncidentReport } from '../../../incident/incident-report';
 import type { IncidentOptions, PlannedStep } from '../../../incident/response';
 import type { IncidentProgress, IncidentTarget } from '../../../incidents';
 import { defined } from '../../../typeorm/declare/option-rules';
@@ -10,11 +9,12 @@ import type { Session } from '../../load/session';
 import { EXIT_CODES } from '../../terminal/command-error';
 import { makeFolder } from '../../terminal/named-file';
 import { interruptibly, progressDisplay } from '../../terminal/progress-display';
-import { confirm } from '../../terminal/prompt';
-import { table } from '../../terminal/table';
+import { isConfirmed, requireTerminal } from '../../terminal/prompt';
 import { commandLine } from '../command-line';
 import { days, minutes, reason, YES } from '../common-options';
 import type { ChooseWork, CommandWork } from '../common-options';
+
+import { drillText, statusText } from './incident-text';
 
 const MINUTE_MS = 60_000;
 const DAY_MS = 86_400_000;
@@ -48,8 +48,8 @@ function asking({ output }: Session, yes: boolean): NonNullable<IncidentOptions[
     const total = rows.reduce((sum, each) => sum + each.rows, 0);
     const about = `${counted(keys.length, 'key')}, ${grouped(total)} values under compromised ones`;
     const warning = `Incident ${incident}, ${step}: ${about}. ${STEP_TEXTS[step]}`;
-    if (yes) output.progress(warning);
-    await confirm(yes, { warning, word: step });
+    if (!yes) return isConfirmed({ warning, word: step });
+    output.progress(warning);
     return true;
   };
 }
@@ -60,6 +60,7 @@ function incidentWork(
 ): CommandWork {
   return async (session) => {
     const { output } = session;
+    if (!yes) requireTerminal('An incident asks before each step, and there is no terminal.');
     const display = progressDisplay(output);
     const options = {
       ...defined({ graceMs: grace === undefined ? undefined : grace * MINUTE_MS }),
@@ -72,43 +73,20 @@ function incidentWork(
     try {
       const run = (signal: AbortSignal) => work(session, { ...options, signal });
       const { incident, wait } = await interruptibly(run, interrupted);
-      const next =
-        wait === null ? ['report', incident.id, '--output', 'incident'] : ['resume', incident.id];
-      const until = wait?.until ? ` until ${wait.until.toISOString()}` : '';
-      const state =
-        wait === null ? 'It is closed.' : `It waits in "${wait.step}"${until}. ${wait.reason}`;
+      const isClosed = wait === null;
+      const next = isClosed
+        ? ['report', incident.id, '--output', 'incident']
+        : ['resume', incident.id];
+      const lines = [statusText(incident), ...(isClosed ? [] : [wait.reason])];
       return {
         document: { incident, wait },
-        text: [statusText(incident), state, commandLine(session, 'incident', ...next)].join('\n'),
-        exitCode: wait === null ? EXIT_CODES.done : EXIT_CODES.failed,
+        text: [...lines, commandLine(session, 'incident', ...next)].join('\n'),
+        exitCode: isClosed ? EXIT_CODES.done : EXIT_CODES.failed,
       };
     } finally {
       display.stop();
     }
   };
-}
-
-function statusText({ id, detected, replaced, moved, closed, ...report }: IncidentReport): string {
-  const state = closed === null ? 'open' : `closed ${closed}`;
-  const cells = [replaced, moved].map((time) => time ?? 'not yet');
-  return [
-    `Incident ${id} (${state}): "${report.reason}", opened ${detected} by ${report.actor}.`,
-    `Replaced: ${cells.join('. Rows moved: ')}.`,
-    table(
-      ['KEY', 'VERSION', 'ID', 'STATE', 'VALUES THEN'],
-      report.keys.map((key) => [
-        key.name,
-        String(key.version),
-        key.id,
-        key.state,
-        grouped(key.rows),
-      ]),
-    ),
-    ...report.dependants.map(
-      ({ name, acknowledged }) =>
-        `${name}: ${acknowledged === null ? 'not acknowledged' : `acknowledged ${acknowledged}`}`,
-    ),
-  ].join('\n');
 }
 
 function start({ key, kek, branch, drill, acknowledgeWithin, ...flags }: StartFlags): CommandWork {
@@ -127,20 +105,7 @@ function start({ key, kek, branch, drill, acknowledgeWithin, ...flags }: StartFl
   }
   return async ({ fieldEncryption }) => {
     const tried = await fieldEncryption.incidents.drill(target);
-    const lines = tried.rows.map(
-      ({ entity, property, rows }) => `  ${entity}.${property}: ${grouped(rows)}`,
-    );
-    const { estimatedSeconds: seconds } = tried;
-    const time =
-      seconds === null
-        ? 'how long that takes cannot be tried'
-        : `in about ${grouped(seconds)} s with one worker (by ${grouped(tried.tried)} samples)`;
-    const text = [
-      `${counted(tried.keys.length, 'key')} would be replaced, and these values moved; ${time}:`,
-      ...lines,
-      'Nothing was written.',
-    ];
-    return { document: tried, text: text.join('\n') };
+    return { document: tried, text: drillText(tried) };
   };
 }
 
