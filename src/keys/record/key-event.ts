@@ -57,7 +57,10 @@ export type KeyEvent =
       readonly incident: string;
       /** `key`, `kek` or `branch` when it is opened; then the step, or `dependant` for an acknowledgement. */
       readonly subject: string;
-      /** Id of the key that the step is about, or the dependant; the reason when it is opened. */
+      /**
+       * Id of the key that the step is about, or the dependant; the reason when it is opened; where a step is
+       * `interrupted`, what it waits for, and where it `failed`, the code of the error.
+       */
       readonly name: string;
       readonly outcome: AuditOutcome;
     }
