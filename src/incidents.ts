@@ -1,4 +1,15 @@
-import { IsIn, IsInt, IsOptional, IsString, Length, Matches, Max, Min } from 'class-validator';
+import {
+  IsIn,
+  IsInstance,
+  IsInt,
+  IsObject,
+  IsOptional,
+  IsString,
+  Length,
+  Matches,
+  Max,
+  Min,
+} from 'class-validator';
 
 import { inOneLine } from './audit/audit-entry';
 import type { DataKeys } from './data-keys';
@@ -11,9 +22,9 @@ import { incidentReport, writeIncident } from './incident/incident-report';
 import type { IncidentReport } from './incident/incident-report';
 import { leading, OPENING, respond } from './incident/respond';
 import { exposure, keysAtRisk, requireOtherKek } from './incident/risk';
-import type { Exposure, IncidentParts } from './incident/risk';
+import type { Exposure, IncidentParts, KeysAtRisk } from './incident/risk';
 import type { IncidentOptions, IncidentWait } from './incident/response';
-import type { KeyInfo } from './keys/record/key-info';
+import { endOfWait } from './keys/store/watched-key-store';
 import { requireOptions } from './typeorm/declare/option-rules';
 import type { Installation } from './typeorm/installation/installation';
 
@@ -37,11 +48,22 @@ export interface IncidentProgress {
 
 const WEEK_MS = 604_800_000;
 
+const REASON = { message: 'reason must be 1 to 64 characters, and not blank' };
+
 class TargetRules {
   @IsIn(['key', 'kek', 'branch']) kind?: unknown;
   @IsString() @Length(1, 600) target?: unknown;
-  @IsString() @Length(1, 64) @Matches(/\S/) reason?: unknown;
+  // By code points, as databases count them.
+  @IsString() @Matches(/^(?=.*\S).{1,64}$/su, REASON) reason?: unknown;
   @IsOptional() @IsInt() @Min(0) @Max(2 ** 40) acknowledgeMs?: unknown;
+}
+
+class WorkRules {
+  @IsOptional() @IsInt() @Min(0) graceMs?: unknown;
+  @IsOptional() @IsInt() @Min(0) announceMs?: unknown;
+  @IsOptional() @IsInstance(Function) confirm?: unknown;
+  @IsOptional() @IsInstance(Function) onProgress?: unknown;
+  @IsOptional() @IsObject() signal?: unknown;
 }
 
 /** The response to compromised keys: guided, resumed after any end of a process, and recorded in the audit log. */
@@ -64,8 +86,8 @@ export class Incidents {
   start(target: IncidentTarget, options: IncidentOptions = {}): Promise<IncidentProgress> {
     return this.#managed(async (log) => {
       const own = { ...target };
-      const keys = await this.#keysAtRisk(own);
-      const exposed = await exposure(this.#parts, keys);
+      requireOptions('incident', WorkRules, options);
+      const exposed = await exposure(this.#parts, await this.#keysAtRisk(own));
       const id = await leading({ ...this.#parts, log }, OPENING, () =>
         this.#open(log, own, exposed),
       );
@@ -80,6 +102,7 @@ export class Incidents {
    */
   resume(id: string, options: IncidentOptions = {}): Promise<IncidentProgress> {
     return this.#managed(async (log) => {
+      requireOptions('incident', WorkRules, options);
       const incident = await log.find(id);
       if (doneEntry(incident, 'close') !== undefined) return this.#progress(log, id, null);
       return this.#lead(log, id, options);
@@ -89,7 +112,7 @@ export class Incidents {
   /** Does what can be done on a copy in memory, writes nothing, and says how long the rest would take. */
   drill(target: IncidentTarget): Promise<IncidentDrill> {
     return this.#managed(async () =>
-      drillIncident(this.#parts, await this.#keysAtRisk({ ...target })),
+      drillIncident(this.#parts, (await this.#keysAtRisk({ ...target })).keys),
     );
   }
 
@@ -132,10 +155,12 @@ export class Incidents {
     return installation.access.run('incident', () => work(new IncidentLog(installation)));
   }
 
-  async #keysAtRisk(given: IncidentTarget): Promise<KeyInfo[]> {
+  async #keysAtRisk(given: IncidentTarget): Promise<KeysAtRisk> {
     requireOptions('incident', TargetRules, given);
-    if (given.kind === 'kek') await requireOtherKek(this.#parts, given.target);
-    return keysAtRisk(this.#parts, given.kind, given.target);
+    const { kind, target } = given;
+    const found = await keysAtRisk(this.#parts, kind, target);
+    if (kind === 'kek') await requireOtherKek(this.#parts, target, found.keys);
+    return found;
   }
 
   async #open(
@@ -149,14 +174,19 @@ export class Incidents {
         // One that is not to be trusted cannot be resumed, and must not be in the way.
         each.fault === null &&
         doneEntry(each, 'close') === undefined &&
-        namesOf(each, 'risk').some((id) => ids.includes(id)),
+        ids.every((id) => namesOf(each, 'risk').includes(id)),
     );
     if (open !== undefined) throw isOpen(open.id);
+    const now = await this.#parts.installation.store.now();
     const kek = kind === 'kek' ? target : undefined;
     const { dependants = [] } = this.#parts.installation.options;
     return log.open(
       { kind, reason: inOneLine(reason), kek },
-      { ...counts, dependants: dependants.length, waitMs },
+      {
+        ...{ ...counts, dependants: dependants.length, waitMs },
+        // By the clock of the database.
+        waitUntil: endOfWait(now, waitMs).getTime(),
+      },
       [
         ...risk.map((each) => ({ subject: 'risk', ...each }) as const),
         ...dependants.map((name) => ({ subject: 'dependant', name }) as const),
@@ -182,7 +212,7 @@ export class Incidents {
 
 function isOpen(id: string): KeyStateError {
   return new KeyStateError(
-    `incident: ${id} is open, and about the same key. Go on with it: field-encryption incident resume ${id}`,
+    `incident: ${id} is open, and about the same keys. Go on with it: field-encryption incident resume ${id}`,
   );
 }
 

@@ -160,11 +160,12 @@ export function actorOf({ actor = processActor }: AuditOptions): string {
 }
 
 /**
- * Returns text without control characters, which would break a list, and which PostgreSQL may not store; nor lone
+ * Returns text without control characters and line separators, which would break a list, and which PostgreSQL may not
+ * store; without such that turn the direction of text, by which a list would seem to say something else; nor lone
  * surrogates, which come back from a database as another character, so that the entry would not be what was sealed.
  */
 export function inOneLine(text: string): string {
-  return text.replace(/\p{Cc}|\p{Cs}/gu, ' ');
+  return text.replace(/[\p{Cc}\p{Cs}\p{Zl}\p{Zp}\u202A-\u202E\u2066-\u2069]/gu, ' ');
 }
 
 /** What {@link processActor} has found out of the system, which every use of a value would ask again. */

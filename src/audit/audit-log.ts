@@ -135,6 +135,7 @@ export class AuditLog<C> {
     seal: AuditSeal,
   ): UnsealedEntry {
     const subject = key ?? mark;
+    requireWhole(counts);
     return {
       seq: (previous?.seq ?? 0) + 1,
       time: this.#parts.wallClock().toISOString(),
@@ -172,6 +173,12 @@ export class AuditLog<C> {
       this.#parts.onFailure(event, error);
     }
   }
+}
+
+/** Refuses what would not be read back as it was sealed. */
+function requireWhole(counts: Readonly<Record<string, number>>): void {
+  const odd = Object.entries(counts).find(([, count]) => !Number.isSafeInteger(count));
+  if (odd !== undefined) throw new TypeError(`an entry counts ${odd[0]}: ${String(odd[1])}`);
 }
 
 /** @throws {@link KeyStateError} for a last entry that no other can follow */

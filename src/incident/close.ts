@@ -1,3 +1,4 @@
+import { loggedKeys, provenKeys } from './logged-keys';
 import { namesOf } from './incident-log';
 import { WaitError } from './response';
 import type { Counts, Response } from './response';
@@ -12,18 +13,20 @@ export async function closeIncident({ installation, log, id }: Response): Promis
   const kek = incident.entries[0]?.kek;
   if (kek === undefined || kek === null) return {};
   const known = namesOf(incident, 'risk');
-  const made = (await installation.store.list()).filter(
-    ({ id: keyId, purpose, state, ...wrapped }) =>
-      isKek(wrapped, kek) &&
-      purpose !== 'audit' &&
-      state !== 'compromised' &&
-      state !== 'destroyed' &&
-      !known.includes(keyId),
-  );
+  const once = await loggedKeys(installation, (entry) => isKek(entry, kek));
+  const ids = new Set((await installation.store.list()).map((row) => row.id).concat(...once.ids));
+  for (const each of known) ids.delete(each);
+  const made = (await provenKeys(installation, [...ids]))
+    .filter((key) => isKek(key, kek) || once.ids.has(key.id))
+    .filter(({ purpose, state }) => purpose !== 'audit' && isInUse(state));
   if (made.length === 0) return {};
   throw new WaitError(
     'keys',
     `A process has made keys under the compromised KEK meanwhile: ${made.map((key) => key.id).join(', ')}. Let it use ` +
       'another KEK, and open an incident about each: field-encryption incident start --key <id>',
   );
+}
+
+function isInUse(state: string): boolean {
+  return state !== 'compromised' && state !== 'destroyed';
 }

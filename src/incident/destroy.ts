@@ -9,6 +9,7 @@ import { doneEntry, namesOf } from './incident-log';
 import type { Incident } from './incident-log';
 import { keysOf, WaitError } from './response';
 import type { Counts, Response } from './response';
+import { replace } from './replace';
 import { rowsAtRisk } from './risk';
 import { moveRows } from './rows';
 
@@ -33,6 +34,8 @@ async function destroy(response: Response, incident: Incident, key: KeyInfo): Pr
   if (key.state === 'destroyed') return false;
   // What it signed is verified by its public half, which only the key itself proves.
   if (key.purpose === 'signing' || (await isKept(response, key))) return true;
+  // Unless an older key table was put back since, nothing is left to replace.
+  await replace(response, key);
   await requireAcknowledged(response, incident);
   await requireAtRest(response, incident, key);
   const isBranch = isBranchName(key.name);
@@ -54,7 +57,7 @@ async function isKept({ installation, keys }: Response, key: KeyInfo): Promise<b
   if (!isRetained(retention, key, versions, time)) return false;
   if (retention.kind !== 'minimumAge') return true;
   const since = key.deactivatedAt ?? key.compromisedAt ?? time;
-  const until = new Date(since.getTime() + retention.days * DAY_MS);
+  const until = endOfWait(since, retention.days * DAY_MS);
   throw new WaitError(
     'retention',
     `The policy of "${key.name}" keeps key ${key.id} for so long.`,
@@ -66,8 +69,7 @@ async function requireAcknowledged({ installation }: Response, incident: Inciden
   const open = namesOf(incident, 'dependant').filter(
     (name) => doneEntry(incident, 'dependant', name) === undefined,
   );
-  const [opening] = incident.entries;
-  const until = endOfWait(new Date(opening?.time ?? 0), opening?.counts['waitMs'] ?? 0);
+  const until = new Date(incident.entries[0]?.counts['waitUntil'] ?? 0);
   if (open.length === 0 || (await installation.store.now()) >= until) return;
   throw new WaitError(
     'dependants',
@@ -85,7 +87,7 @@ async function requireAtRest(
   const { cachePolicy, operations } = installation.keys;
   const { graceMs = cachePolicy.maxAgeMs } = options;
   const replaced = isBranchName(key.name) ? doneEntry(incident, 'replace', key.id) : undefined;
-  const ofScopes = replaced && endOfWait(new Date(replaced.time), graceMs);
+  const ofScopes = replaced && endOfWait(new Date(replaced.counts['at'] ?? 0), graceMs);
   const until = ofScopes ?? (await operations.atRestFrom(key.id, options.graceMs));
   if (until === null || graceMs === 0 || (await installation.store.now()) >= until) return;
   throw new WaitError(

@@ -9,7 +9,6 @@ import { INDEX_ROOT_NAME } from '../keys/record/key-record';
 import { acrossScopes } from '../keys/scopes/scope-context';
 import { KeyWrapper } from '../keys/wrapping/key-wrapper';
 import { columnCopy, sample } from '../reencryption/coverage/drill';
-import { encryptedTables } from '../reencryption/encrypted-table';
 import type { EncryptedTable } from '../reencryption/encrypted-table';
 import { withConnection } from '../typeorm/connection/lent-connection';
 import type { Installation } from '../typeorm/installation/installation';
@@ -17,7 +16,7 @@ import { keyPrefixOf } from '../typeorm/metadata/encrypted-column';
 import type { EncryptedColumn } from '../typeorm/metadata/encrypted-column';
 
 import { rowsOf } from './response';
-import { inOrder } from './risk';
+import { tablesOf } from './risk';
 import type { IncidentParts, RowsAtRisk } from './risk';
 
 /** What a drill found out. */
@@ -54,9 +53,10 @@ export async function drillIncident(
 ): Promise<IncidentDrill> {
   const { installation } = parts;
   const rows = await rowsOf(parts, keys);
-  const order = inOrder(installation, rows);
+  const tables = tablesOf(installation, keys, rows);
+  const order = tables.flatMap((table) => table.columns.map(({ policy }) => policy.entity));
   rows.sort((a, b) => order.indexOf(a.entity) - order.indexOf(b.entity));
-  const columns = encryptedTables(installation).flatMap((table) =>
+  const columns = tables.flatMap((table) =>
     table.columns
       .filter(({ policy }) => rows.some((each) => isOf(each, policy)))
       .map((encrypted) => ({ table, encrypted })),

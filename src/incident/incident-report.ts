@@ -1,9 +1,12 @@
 import type { AuditEntry } from '../audit/audit-entry';
 import { everyEntry } from '../audit/every-entry';
+import { KeyStateError } from '../errors';
 import { EvidenceFolder } from '../evidence/evidence-folder';
 import { plain } from '../evidence/plain';
 import { listed } from '../evidence/renderings/markup';
 import { page, section } from '../evidence/renderings/page';
+import { keyInfo } from '../keys/policy/key-policy';
+import type { KeyInfo } from '../keys/record/key-info';
 
 import { doneEntry, isAbout, namesOf, stopEntry } from './incident-log';
 import type { Incident, IncidentKind } from './incident-log';
@@ -24,6 +27,8 @@ export interface IncidentReport {
   readonly replaced: string | null;
   readonly moved: string | null;
   readonly closed: string | null;
+  /** Why it is not to be trusted: the log or the key table was edited past the library; `null` if not. */
+  readonly fault: string | null;
   /** From the opening to each of them, in milliseconds. */
   readonly durations: Readonly<Record<'replaced' | 'moved' | 'closed', number | null>>;
   /** Why it stopped: what the step waits for (see {@link IncidentWait}), or the code of its failure; `null` if it did not. */
@@ -32,7 +37,10 @@ export interface IncidentReport {
     readonly cause: string;
     readonly until: string | null;
   } | null;
-  /** When it was opened: keys, rows under them, keys of scopes, backups of keys since, dependants and how long they are waited for. */
+  /**
+   * When it was opened: keys, rows under them, keys of scopes, backups of keys since, dependants, how long they are waited
+   * for, and until when. `brokenLog` is 1 where all keys were taken for those of a KEK, for the log was broken.
+   */
   readonly exposed: Readonly<Record<string, number>>;
   readonly keys: readonly {
     readonly id: string;
@@ -71,7 +79,7 @@ export interface IncidentReport {
 
 const LEFT_OUT = [
   'Copies of the database and backups of the keys, in which the values stay readable by who has the compromised keys.',
-  'Values that are stored elsewhere than in columns of the DataSource, such as those of value(purpose).',
+  'Values in other places than columns of the entities of this DataSource: those of value(purpose), and of other DataSources that share the keys. They are not counted, and not readable once the keys are destroyed.',
   'The key of the audit log, and keys of scopes for blind indexes, which nothing replaces yet.',
 ];
 
@@ -82,7 +90,8 @@ export async function incidentReport(
 ): Promise<IncidentReport> {
   const { id, kind, reason, entries } = incident;
   const [opening] = entries;
-  const keys = plain(await keysOf(parts, incident));
+  const { fault, ...found } = await shownKeys(parts, incident);
+  const keys = plain(found.keys);
   return {
     ...{
       id,
@@ -90,6 +99,7 @@ export async function incidentReport(
       reason,
       kek: opening?.kek ?? null,
       actor: opening?.actor ?? '',
+      fault,
       exposed: opening?.counts ?? {},
     },
     ...timesOf(incident),
@@ -107,6 +117,23 @@ export async function incidentReport(
     entries: await entriesOf(parts, incident),
     leftOut: LEFT_OUT,
   };
+}
+
+/** Returns the keys as their rows show them, where nothing proves those. */
+async function shownKeys(
+  { installation }: IncidentParts,
+  incident: Incident,
+): Promise<{ readonly keys: readonly KeyInfo[]; readonly fault: string | null }> {
+  try {
+    const keys = await keysOf({ installation }, incident);
+    return { keys, fault: incident.fault?.message ?? null };
+  } catch (error) {
+    if (!(error instanceof KeyStateError)) throw error;
+    const { options, store } = installation;
+    const records = await store.findByIds(namesOf(incident, 'risk'));
+    const keys = records.map((record) => keyInfo(record, options.keyPolicies));
+    return { keys, fault: error.message };
+  }
 }
 
 function timesOf(
@@ -168,9 +195,9 @@ export async function writeIncident(
 
 /** The parts of the report that are tables, with what they show of each row. */
 function tablesOf(report: IncidentReport): [string, readonly object[]][] {
-  const { reason, kind, kek, actor, detected, replaced, moved, closed, durations } = report;
+  const { reason, kind, kek, actor, fault, detected, replaced, moved, closed, durations } = report;
   return [
-    ['Incident', [{ reason, kind, kek, 'opened by': actor }]],
+    ['Incident', [{ reason, kind, kek, 'opened by': actor, fault }]],
     ['Time line', [{ detected, replaced, moved, closed }]],
     ['Milliseconds since it was opened', [durations]],
     ['Exposed when it was opened', [report.exposed]],

@@ -5,6 +5,7 @@ import type { SigningKeyName } from '../keys/signing/signing-keys';
 import { defined } from '../typeorm/declare/option-rules';
 import { managedWork } from '../typeorm/installation/managed-work';
 
+import { endEarlierRotation } from './earlier-root';
 import { doneEntry } from './incident-log';
 import { keysOf, WaitError } from './response';
 import type { Counts, Response } from './response';
@@ -12,14 +13,18 @@ import type { IncidentParts } from './risk';
 
 /** Replaces every key at risk, so that nothing new is protected with one. */
 export async function replaceAll(response: Response): Promise<Counts> {
-  const { log, id } = response;
+  const { installation, log, id } = response;
   const incident = await log.find(id);
   const keys = await keysOf(response, incident);
   for (const key of keys) {
-    if (doneEntry(incident, 'replace', key.id) !== undefined) continue;
     await replace(response, key);
+    if (doneEntry(incident, 'replace', key.id) !== undefined) continue;
     const next = await activeOf(response, key);
-    const counts = next === undefined ? {} : { version: next.version };
+    const counts = {
+      // By the clock of the database, which waits go by.
+      at: (await installation.store.now()).getTime(),
+      ...(next && { version: next.version }),
+    };
     await log.note(id, 'replace', key.id, { outcome: 'done', counts });
   }
   return { keys: keys.length };
@@ -34,7 +39,8 @@ async function activeOf(
   return active && keyInfo(active, installation.options.keyPolicies);
 }
 
-async function replace(response: Response, key: KeyInfo): Promise<void> {
+/** Replaces a key that is in use. Does it again where an older key table was put back. */
+export async function replace(response: Response, key: KeyInfo): Promise<void> {
   const { keys } = response;
   if (key.purpose === 'index') return replaceRoot(response, key);
   if (key.state !== 'compromised' && key.state !== 'destroyed') await keys.revoke(key.id);
@@ -62,9 +68,12 @@ export async function replaceScopes({ installation }: Response, key: KeyInfo): P
 }
 
 /** A root is not revoked: every process has to find tokens of the new one before it is used. */
-async function replaceRoot({ keys, options }: Response, { id, state }: KeyInfo): Promise<void> {
+async function replaceRoot(response: Response, key: KeyInfo): Promise<void> {
+  const { keys, options } = response;
+  const { id, state } = key;
   if (state === 'preActive') await keys.destroy(id);
   if (state !== 'active') return;
+  await endEarlierRotation(response, key);
   const announced = await keys.rotateIndex(defined({ announceMs: options.announceMs }));
   if (announced.step === 'activated') return;
   throw new WaitError(

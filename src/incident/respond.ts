@@ -1,5 +1,10 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+
+import { inOneLine } from '../audit/audit-entry';
 import { FieldEncryptionError } from '../errors';
 import { Lead } from '../reencryption/lease/lead';
+import type { LeadHolder } from '../reencryption/lease/lead';
+import type { Installation } from '../typeorm/installation/installation';
 
 import { closeIncident } from './close';
 import { destroyAll } from './destroy';
@@ -18,6 +23,11 @@ interface Stop {
   readonly outcome: 'interrupted' | 'failed';
   readonly until: Date | undefined;
 }
+
+/** The column of names in the audit log holds so many. */
+const MAX_NAME_CHARS = 64;
+const OPENING_TRIES = 100;
+const OPENING_POLL_MS = 100;
 
 /** The lead of opening an incident, one at a time: no two are about the same key. */
 export const OPENING = 'opening';
@@ -42,7 +52,7 @@ export async function leading<T>(
   subject: string,
   work: (lead: Lead) => Promise<T>,
 ): Promise<T> {
-  const lead = await Lead.take(installation.dataSource, 'incident', subject);
+  const lead = await take(installation, subject);
   if (!(lead instanceof Lead)) {
     const led = (await log.list()).find(({ id }) => id === subject);
     const begun = led?.entries.findLast(({ keyPurpose }) => keyPurpose === 'lead');
@@ -56,20 +66,31 @@ export async function leading<T>(
   }
 }
 
+/** An incident is led for long, but opened in a moment: who opens another one waits for that. */
+async function take({ dataSource }: Installation, subject: string): Promise<Lead | LeadHolder> {
+  for (let left = subject === OPENING ? OPENING_TRIES : 1; ; left -= 1) {
+    const lead = await Lead.take(dataSource, 'incident', subject);
+    if (lead instanceof Lead || left <= 1) return lead;
+    await sleep(OPENING_POLL_MS);
+  }
+}
+
 /** Takes the steps of an incident that are not done, up to one that has to wait. Returns `null` once it is closed. */
 export async function respond(response: Response, lead: Lead): Promise<IncidentWait | null> {
   const { installation, log, id } = response;
-  await log.note(id, 'lead', installation.audit.actor().slice(0, 64), { outcome: 'started' });
+  const actor = inOneLine(installation.audit.actor().slice(0, MAX_NAME_CHARS));
+  await log.note(id, 'lead', actor, { outcome: 'started' });
   for (const step of STEPS) {
     const incident = await log.find(id);
     if (doneEntry(incident, step) !== undefined) continue;
-    const isConfirmed = await confirmed(response, incident, step);
-    if (!(await lead.holds())) throw lostLead();
     try {
+      const isConfirmed = await confirmed(response, incident, step);
+      if (!(await lead.holds())) throw lostLead();
       if (!isConfirmed) throw new WaitError('confirmation', 'It was not confirmed.');
       const counts = await WORK[step](response);
       await log.note(id, step, '', { outcome: 'done', counts });
     } catch (error) {
+      if (error instanceof IncidentLedError) throw error;
       const wait = waitOf(step, error);
       const code = error instanceof FieldEncryptionError ? error.code : '';
       await noteStop(

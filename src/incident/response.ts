@@ -1,10 +1,10 @@
 import { ApprovalRequiredError, KeyStateError } from '../errors';
-import { keyInfo } from '../keys/policy/key-policy';
 import type { KeyInfo } from '../keys/record/key-info';
 import type { RunOptions } from '../reencryption/report/run-options';
 
 import { namesOf } from './incident-log';
 import type { Incident, IncidentLog, IncidentStep } from './incident-log';
+import { provenKeys } from './logged-keys';
 import { rowsAtRisk } from './risk';
 import type { IncidentParts, RowsAtRisk } from './risk';
 
@@ -83,15 +83,24 @@ export class WaitError extends Error {
   }
 }
 
-/** Returns the keys at risk, in the order of work: an announced version must not take the place of a compromised one. */
-export async function keysOf(response: IncidentParts, incident: Incident): Promise<KeyInfo[]> {
-  const { options, store } = response.installation;
-  const records = await store.findByIds(namesOf(incident, 'risk'));
+/**
+ * Returns the keys at risk, in the order of work: an announced version must not take the place of a compromised one.
+ *
+ * @throws {@link KeyStateError} where the log does not prove what a row says
+ */
+export async function keysOf(
+  { installation }: Pick<IncidentParts, 'installation'>,
+  incident: Incident,
+): Promise<KeyInfo[]> {
   const rank = ({ purpose, state }: KeyInfo): number =>
     state === 'preActive' ? 0 : purpose === 'index' ? 2 : 1;
-  return records
-    .map((record) => keyInfo(record, options.keyPolicies))
-    .sort((a, b) => rank(a) - rank(b));
+  const keys = await provenKeys(installation, namesOf(incident, 'risk'));
+  return keys.sort((a, b) => rank(a) - rank(b));
+}
+
+/** Returns what a run throws that was aborted. */
+export function interrupted(): WaitError {
+  return new WaitError('resumption', 'It was interrupted, and goes on where it stopped.');
 }
 
 /** Returns the rows at risk by some keys. */

@@ -22,7 +22,7 @@ import type { ApprovedMaintenance, MaintenanceReport } from './lifecycle/mainten
 import { atRestFrom } from './lifecycle/key-retirement';
 import { revokeKey } from './lifecycle/key-revocation';
 import type { RevokedKey, RevokeOptions } from './lifecycle/key-revocation';
-import { rewrap } from './lifecycle/key-rewrap';
+import { newestKek, rewrap } from './lifecycle/key-rewrap';
 import type { RewrapOptions, RewrapReport } from './lifecycle/key-rewrap';
 import { resumeKey, suspendKey } from './lifecycle/key-suspension';
 import { requireWait } from './policy/wait-option';
@@ -107,6 +107,11 @@ export class KeyOperations<C> {
     return rewrap(this.#services, options);
   }
 
+  /** Returns what would wrap a new key of a name now. */
+  kekFor(name: string): Promise<Pick<KeyInfo, 'kms' | 'kek'>> {
+    return newestKek(this.#services.wrapper.providers.wrapperOf(name));
+  }
+
   /** See {@link unauthenticatedKeys}. */
   async unauthenticated(): Promise<KeyInfo[]> {
     await this.#services.table.require();
@@ -119,7 +124,7 @@ export class KeyOperations<C> {
     const { adopted, current } = await adoptKeys(this.#services, ids);
     // In memory they are for reading alone.
     for (const { id } of adopted) this.#forget(id);
-    const info = (record: KeyRecord): KeyInfo => this.#info(record);
+    const info = this.#info.bind(this);
     return { adopted: adopted.map(info), current: current.map(info) };
   }
 
@@ -153,8 +158,7 @@ export class KeyOperations<C> {
     await table.requireReady();
     const backup = await createBackup(this.#services, protection);
     const counts = { keys: backup.keys, shares: backup.shares.length };
-    const event = { operation: 'backup', outcome: 'done', reference: backup.id, counts } as const;
-    await audit?.record(event);
+    await audit?.record({ operation: 'backup', outcome: 'done', reference: backup.id, counts });
     return backup;
   }
 

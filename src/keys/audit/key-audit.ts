@@ -81,14 +81,8 @@ export class KeyAudit<C> {
   }
 
   /** Returns the last entry about a version of a key. */
-  async lastOfKey(
-    purpose: KeyPurpose,
-    name: string,
-    connection?: C,
-  ): Promise<AuditEntry | undefined> {
-    const { entries } = this.#parts;
-    if (!(await entries.exists(connection))) return undefined;
-    return entries.lastOfKey(purpose, name, connection);
+  lastOfKey(purpose: KeyPurpose, name: string, connection?: C): Promise<AuditEntry | undefined> {
+    return this.#read((log) => log.lastOfKey(purpose, name, connection), undefined, connection);
   }
 
   /** See {@link knownPurposes}. Undefined also where there is no log to go by. */
@@ -101,16 +95,19 @@ export class KeyAudit<C> {
     return knownPurposes(entries, this.key.finder({ connection }), key, connection);
   }
 
-  /** Returns the last entry about a key or a mark, `null` without one whose seal holds; undefined where nothing is recorded. */
+  /** {@link KeyAudit.lastKnown}, but undefined where nothing is recorded. */
   async lastAbout(id: string, connection?: C): Promise<AuditEntry | null | undefined> {
     return this.#parts.options === false ? undefined : this.lastKnown(id, connection);
   }
 
-  /** {@link KeyAudit.lastAbout}, also of a log that is no longer kept. */
+  /** Returns the last entry about a key or a mark, `null` without one whose seal holds. */
   async lastKnown(id: string, connection?: C): Promise<AuditEntry | null> {
-    const { entries } = this.#parts;
-    const found = (await entries.exists(connection)) ? await entries.ofKey(id, 1, connection) : [];
-    return this.proven(found, connection);
+    return this.proven(await this.about(id, 1, connection), connection);
+  }
+
+  /** Returns the last entries about a key or a mark, the newest first. Verifies nothing. */
+  about(id: string, limit = PAGE, connection?: C): Promise<AuditEntry[]> {
+    return this.#read((log) => log.ofKey(id, limit, connection), [], connection);
   }
 
   /** Returns the first of some entries if its seal holds; `null` if not, or if there is none. */
@@ -119,22 +116,19 @@ export class KeyAudit<C> {
   }
 
   /** Returns the last entries with a reference, such as the id of a run. Verifies nothing. */
-  async referringTo(reference: string, connection?: C): Promise<AuditEntry[]> {
-    const { entries } = this.#parts;
-    const isThere = await entries.exists(connection);
-    return isThere ? entries.referringTo(reference, PAGE, connection) : [];
+  referringTo(reference: string, connection?: C): Promise<AuditEntry[]> {
+    return this.#read((log) => log.referringTo(reference, PAGE, connection), [], connection);
   }
 
   /** Returns the highest version of a key in any entry, up to `limit`; 0 for none. Verifies nothing. */
-  async highestVersion(
+  highestVersion(
     purpose: KeyPurpose,
     name: string,
     limit: number,
     connection?: C,
   ): Promise<number> {
-    const { entries } = this.#parts;
-    if (!(await entries.exists(connection))) return 0;
-    return entries.highestVersion({ purpose, name, limit }, connection);
+    const key = { purpose, name, limit };
+    return this.#read((log) => log.highestVersion(key, connection), 0, connection);
   }
 
   /** Records events that are no changes of a key, in a transaction of their own. */
@@ -196,15 +190,13 @@ export class KeyAudit<C> {
   }
 
   /** Returns entries in their order: the newest, or those that follow `after`. */
-  async list({ limit = 100, ...range }: AuditRange = {}, connection?: C): Promise<AuditEntry[]> {
-    if (!(await this.#parts.entries.exists(connection))) return [];
-    return this.#parts.entries.list({ limit, ...range }, connection);
+  list({ limit = 100, ...range }: AuditRange = {}, connection?: C): Promise<AuditEntry[]> {
+    return this.#read((log) => log.list({ limit, ...range }, connection), [], connection);
   }
 
   /** Returns the head of the log, unverified; `null` without entries. */
   async head(): Promise<string | null> {
-    if (!(await this.#parts.entries.exists())) return null;
-    const last = await this.#parts.entries.last();
+    const last = await this.#read((log) => log.last(), undefined);
     return last === undefined ? null : headOf(last);
   }
 
@@ -241,6 +233,12 @@ export class KeyAudit<C> {
   clear(): void {
     this.key.forget();
     this.anchor?.clear();
+  }
+
+  /** Reads entries, or returns `none` where there is no table of them. */
+  async #read<T>(read: (log: AuditStore<C>) => Promise<T>, none: T, connection?: C): Promise<T> {
+    const { entries } = this.#parts;
+    return (await entries.exists(connection)) ? read(entries) : none;
   }
 
   #emitFailure({ operation, key }: AuditEvent, error: unknown): void {

@@ -85,7 +85,7 @@ export async function rewrap<C>(
   const records = existing.filter(({ name }) => !isOwnBranchName(name));
   const run = new RewrapRun(services, target);
   await run.findOpened(records);
-  const kek = await newestKek(target);
+  const { kek } = await newestKek(target);
   const due = records.filter((record) => force || !run.isUnder(record, kek));
   const possible = dryRun ? run.authenticated(due) : due;
   await run.prove(dryRun ? [] : possible);
@@ -229,9 +229,9 @@ class RewrapRun<C> {
   }
 }
 
-/** Returns the provider's name for its newest KEK, learnt by wrapping bytes that are no key. */
-async function newestKek(target: KmsClient): Promise<string> {
+/** Returns a provider, and its name for its newest KEK, learnt by wrapping bytes that are no key. */
+export async function newestKek(target: KmsClient): Promise<Pick<KeyRecord, 'kms' | 'kek'>> {
   const probe = randomFillSync(Buffer.allocUnsafeSlow(AEAD_KEY_BYTES));
   const nothing = { id: '0000000000000000', name: 'probe', purpose: 'data' as const, version: 0 };
-  return (await target.wrap(nothing, probe)).kek;
+  return { kms: target.name, kek: (await target.wrap(nothing, probe)).kek };
 }

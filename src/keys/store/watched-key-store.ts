@@ -16,9 +16,12 @@ export const CHANGE_MS = 15_000;
  */
 export const SETTLING_MS = 1000 + 2 * CHANGE_MS;
 
+/** The last time that a date can be. */
+const LAST_MS = 8_640_000_000_000_000;
+
 /** Returns the end of a wait. One of 0 milliseconds ends at once. */
 export function endOfWait(since: Date, ms: number): Date {
-  return new Date(since.getTime() + (ms > 0 ? ms + SETTLING_MS : 0));
+  return new Date(Math.min(since.getTime() + (ms > 0 ? ms + SETTLING_MS : 0), LAST_MS));
 }
 
 /** Whether no date that a wait will count from is older than {@link CHANGE_MS}. */

@@ -1,5 +1,6 @@
 import type { DataSource } from 'typeorm';
 
+import { KeyStateError } from '../../errors';
 import type { RunRow } from '../../typeorm/tables/run-tables';
 import { LEASE_MS } from '../database/row';
 import type { Lease } from '../database/row';
@@ -7,6 +8,9 @@ import { runDatabaseOf } from '../database/database-of';
 
 import { RangeStore } from './range-store';
 import { RunStore } from './run-store';
+
+/** How often a lead is asked for that nobody has, and that is not free. */
+const ATTEMPTS = 10;
 
 /** Who has a lead, and until when unless that is renewed, by the clock of the database. */
 export interface LeadHolder {
@@ -43,6 +47,25 @@ export class Lead {
   ): Promise<Lead | LeadHolder> {
     const runs = new RunStore(dataSource);
     await runs.requireTables();
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+      const taken = await Lead.#try(dataSource, runs, mode, scope);
+      if (taken !== undefined) return taken;
+    }
+    throw new KeyStateError(
+      `${mode}: others take and end the lead of it all the time. Try again.`,
+      {
+        retryable: true,
+      },
+    );
+  }
+
+  /** Returns undefined where nobody has it, or its work has ended meanwhile. */
+  static async #try(
+    dataSource: DataSource,
+    runs: RunStore,
+    mode: string,
+    scope: string,
+  ): Promise<Lead | LeadHolder | undefined> {
     const { run } = await runs.open({ mode, scope, tablePath: mode, structure: '' }, false);
     const lead = new Lead(new RangeStore(dataSource, runDatabaseOf(dataSource), runs), runs);
     const claim = await lead.#ranges.claim({
@@ -54,10 +77,11 @@ export class Lead {
       lead.#held = { run, lease: claim.lease };
       return lead;
     }
-    const holder = await lead.#ranges.holder(run);
+    const holder = claim.kind === 'wait' ? await lead.#ranges.holder(run) : undefined;
     await lead.end();
-    // Nobody has it any more, or its work has ended meanwhile.
-    return holder ?? Lead.take(dataSource, mode, scope);
+    // The range of a lead is never done, unless somebody wrote that past the library.
+    if (claim.kind === 'passDone') await runs.end(run);
+    return holder;
   }
 
   /** Renews the lead. Returns false where another process has taken it. */

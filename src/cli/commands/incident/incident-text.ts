@@ -20,12 +20,13 @@ const CAUSE_TEXTS: Readonly<Record<WaitCause, string>> = {
 
 /** Describes the state of an incident. */
 export function statusText(report: IncidentReport): string {
-  const state = report.closed === null ? 'open' : `closed ${report.closed}`;
+  const progress = report.closed === null ? 'open' : `closed ${report.closed}`;
+  const state = report.fault === null ? progress : 'not to be trusted';
   const cells = [report.replaced, report.moved].map((time) => time ?? 'not yet');
   return [
     `Incident ${report.id} (${state}): "${report.reason}", opened ${report.detected} by ${report.actor}.`,
     `Replaced: ${cells.join('. Rows moved: ')}.`,
-    ...stopLines(report),
+    ...(report.fault === null ? stopLines(report) : [report.fault]),
     table(
       ['KEY', 'VERSION', 'ID', 'STATE', 'VALUES THEN'],
       report.keys.map((key) => [

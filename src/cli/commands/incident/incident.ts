@@ -1,7 +1,7 @@
 import { Option } from 'commander';
 import type { Command } from 'commander';
 
-import { counted, grouped } from '../../../doctor/finding';
+import { counted } from '../../../doctor/finding';
 import type { IncidentOptions, PlannedStep } from '../../../incident/response';
 import type { IncidentProgress, IncidentTarget } from '../../../incidents';
 import { defined } from '../../../typeorm/declare/option-rules';
@@ -38,7 +38,9 @@ const STEP_TEXTS: Readonly<Record<PlannedStep['step'], string>> = {
   replace: 'Replaces the compromised keys: new data is protected with new ones from now on.',
   reencrypt: 'Moves the rows under them to the new keys, while the application runs.',
   verify: 'Reads every row and its tokens.',
-  destroy: 'Destroys the compromised keys by their policies. Rows in backups need them.',
+  destroy:
+    'Destroys the compromised keys by their policies. Rows in backups need them, and so do values elsewhere: those of ' +
+    'value(purpose), and of entities that this DataSource does not have.',
   close: 'Closes the incident.',
 };
 
@@ -46,7 +48,7 @@ const STEP_TEXTS: Readonly<Record<PlannedStep['step'], string>> = {
 function asking({ output }: Session, yes: boolean): NonNullable<IncidentOptions['confirm']> {
   return async ({ incident, step, keys, rows }) => {
     const total = rows.reduce((sum, each) => sum + each.rows, 0);
-    const about = `${counted(keys.length, 'key')}, ${grouped(total)} values under compromised ones`;
+    const about = `${counted(keys.length, 'key')}, ${counted(total, 'value')} under compromised ones`;
     const warning = `Incident ${incident}, ${step}: ${about}. ${STEP_TEXTS[step]}`;
     if (!yes) return isConfirmed({ warning, word: step });
     output.progress(warning);
