@@ -56,34 +56,27 @@ const withTypeorm: Project = {
 
 /** So long that `npm test` leaves them to the whole. */
 const LONG = [
-  ...[
-    'adminjs',
-    'cli-approvals',
-    'cli-keys',
-    'cli-scopes',
-    'docs',
-    'example',
-    'incident-targets',
-    'keys-crash',
-    'keys-loss',
-    'nest-12',
-  ],
-  ...['scope-counts', 'scope-legacy-crash', 'scope-races', 'scope-restore'],
-  ...['tamper-ciphertext', 'tamper-keys', 'tamper-own-tables', 'tamper-runs'],
+  ...['access-log', 'adminjs', 'approval-tricks'],
+  ...['cli', 'cli-approvals', 'cli-keys', 'cli-project', 'cli-scopes', 'data-runs-crash'],
+  ...['docs', 'example', 'incident-crash', 'incident-targets'],
+  ...['keys-crash', 'keys-loss', 'keys-processes', 'nest-12', 'query-subscribers', 'schema'],
+  ...['scope-counts', 'scope-legacy-crash', 'scope-races', 'scope-restore', 'scope-rotation'],
+  ...['shared-runs', 'tamper-ciphertext', 'tamper-keys', 'tamper-own-tables', 'tamper-runs'],
   ...['forged-keys', 'scope-edited-rows', 'scope-erasure-snapshots', 'scope-kms-failures'],
 ];
 
 /** Those of them about commands, processes and edited rows: one major will do in the whole, too. */
 const LONG_ONCE = [
-  ...['cli-approvals', 'cli-keys', 'cli-scopes', 'keys-crash', 'keys-loss', 'scope-legacy-crash'],
-  ...['incident-targets', 'tamper-own-tables', 'tamper-runs'],
+  ...['approval-tricks', 'cli-approvals', 'cli-keys', 'cli-project', 'cli-scopes'],
+  ...['incident-crash', 'incident-targets', 'keys-crash', 'keys-loss', 'keys-processes'],
+  ...['scope-legacy-crash', 'tamper-own-tables', 'tamper-runs'],
 ];
 
 /** `npm test` tries properties in JavaScript alone. */
 const nativeFolders = isWholeMatrix ? 'native,vectors,property' : 'native,vectors';
 
 /** Suites of test/package that build and install more than `npm test` has time for. */
-const LONG_PACKAGE = ['bundle'];
+const LONG_PACKAGE = ['bundle', 'native'];
 
 function filesOf(names: readonly string[], folder = 'integration'): string[] {
   return names.map((name) => `<rootDir>/test/${folder}/${name}.test.ts`);
