@@ -1,10 +1,12 @@
 import type { AuditEntry } from '../audit/audit-entry';
+import type { FindSeal } from '../audit/audit-verification';
 import { KeyStateError } from '../errors';
 import { isGivenUp } from '../keys/audit/audit-report';
 import { provenEntry } from '../keys/audit/proven-entry';
 import { keyInfo } from '../keys/policy/key-policy';
 import type { KeyInfo } from '../keys/record/key-info';
 import type { KeyRecord } from '../keys/record/key-record';
+import { UNPROVEN } from '../keys/store/key-change-events';
 import type { Installation } from '../typeorm/installation/installation';
 
 /** How often a key is read again because another process may have changed it between its entry and its row. */
@@ -22,31 +24,51 @@ export async function provenKeys(
 ): Promise<KeyInfo[]> {
   const findSeal = audit.key.finder();
   for (let attempt = 1; ; attempt += 1) {
-    const logged: (readonly [string, AuditEntry | null])[] = [];
-    for (const id of ids) {
-      const last = (await audit.about(id)).find(({ keyState }) => keyState !== null);
-      logged.push([id, await provenEntry(last === undefined ? [] : [last], findSeal)]);
-    }
+    const logged: (readonly [string, LoggedKey | undefined])[] = [];
+    for (const id of ids) logged.push([id, await lastKnown(await audit.about(id), findSeal)]);
     const records = await store.findByIds(ids);
     const rows = new Map(records.map((record) => [record.id, record]));
-    const doubt = logged.find(([id, entry]) => !agrees(rows.get(id), entry));
+    const doubt = logged.find(([id, known]) => !agrees(rows.get(id), known));
     if (doubt === undefined) return records.map((record) => keyInfo(record, options.keyPolicies));
     if (attempt === ATTEMPTS) throw doubtful(doubt[0]);
   }
 }
 
+/** What the log says of a key. */
+interface LoggedKey {
+  readonly state: string;
+  /** The last entry that tells its name, purpose and KEK by a row that was proven. */
+  readonly named: AuditEntry;
+}
+
+/** Returns what the last entries say of a key; undefined where their seals do not hold. */
+async function lastKnown(
+  entries: readonly AuditEntry[],
+  findSeal: FindSeal,
+): Promise<LoggedKey | undefined> {
+  const told = entries.filter(({ keyState }) => keyState !== null);
+  const last = await provenEntry(told, findSeal);
+  const named = await provenEntry(told.filter(isAboutProvenRow), findSeal);
+  return last === null || named === null ? undefined : { state: last.keyState ?? '', named };
+}
+
+/** A key is revoked, and destroyed at need, by a row that proves nothing: such an entry has what somebody wrote there. */
+function isAboutProvenRow({ operation, reference }: AuditEntry): boolean {
+  return operation !== 'revoke' && operation !== 'destroy' && reference !== UNPROVEN;
+}
+
 /**
- * Whether a row is as its last entry says. It may say that the key is compromised, since a revocation goes through where
+ * Whether a row is as the last entry about it says. It may say that the key is compromised, since a revocation goes through where
  * it cannot be recorded; or be there though the key was destroyed, as an older table that was put back.
  */
-function agrees(row: KeyRecord | undefined, entry: AuditEntry | null): boolean {
-  const state = entry?.keyState;
-  if (entry === null || typeof state !== 'string') return false;
+function agrees(row: KeyRecord | undefined, known: LoggedKey | undefined): boolean {
+  if (known === undefined) return false;
+  const { state, named } = known;
   if (row === undefined) return isGivenUp(state);
   const { purpose, name, kms, kek } = row;
-  const isSame = purpose === entry.keyPurpose && name === entry.keyName;
+  const isSame = purpose === named.keyPurpose && name === named.keyName;
   if (!isSame || isGivenUp(state)) return isSame;
-  const isUnder = kms === entry.kms && kek === entry.kek;
+  const isUnder = kms === named.kms && kek === named.kek;
   return isUnder && (row.state === state || row.state === 'compromised');
 }
 

@@ -103,6 +103,19 @@ describeDiagonal('An incident of which key table and log are edited', (kind) => 
     expect(incident).toMatchObject({ fault: null, keys: [{ id, state: 'destroyed' }] });
   });
 
+  it('goes by no name that a revocation has found in an edited row', async () => {
+    const id = await activeKey();
+    const begun = await incidents().start(ofKey(id), { ...AT_ONCE, confirm: until('replace') });
+    const where = `WHERE id = '${id}'`;
+    // Kept for what it has signed: it would not be destroyed.
+    await dataSource.query(`UPDATE ${keyTable()} SET purpose = 'signing' ${where}`);
+    const process = await open();
+    await fieldEncryption(process).keys.revoke(id, { replace: false });
+    const refused = await rejection(incidents(process).resume(begun.incident.id, AT_ONCE));
+    expect(refused).toBeInstanceOf(KeyStateError);
+    expect(refused.message).toContain(id);
+  });
+
   it('closes nothing for a key whose row is deleted', async () => {
     const id = await activeKey();
     const begun = await incidents().start(ofKey(id), { ...AT_ONCE, confirm: until('destroy') });

@@ -14,7 +14,7 @@ const OPERATIONS: Readonly<Record<Exclude<KeyState, 'active'>, AuditOperation>> 
 };
 
 /** Marks an entry about a key whose row, with its name, version and KEK, may be forged. */
-const UNPROVEN = 'the row was not proven';
+export const UNPROVEN = 'the row was not proven';
 
 /** Returns the audit events of changes that are made together; none for those of neither state nor wrapping. */
 export function eventsOf(changes: readonly KeyChange[]): AuditEvent[] {

@@ -52,7 +52,7 @@ function stopLines({ stopped }: IncidentReport): string[] {
   return [
     isWait(cause)
       ? `It waits in "${step}" ${CAUSE_TEXTS[cause]}${time}.`
-      : `It failed in "${step}": ${cause}.`,
+      : `It failed in "${step}"${cause === '' ? '' : `: ${cause}`}.`,
   ];
 }
 
