@@ -57,9 +57,10 @@ const withTypeorm: Project = {
 /** So long that `npm test` leaves them to the whole. */
 const LONG = [
   ...['access-log', 'adminjs', 'approval-tricks'],
-  ...['cli', 'cli-approvals', 'cli-keys', 'cli-project', 'cli-scopes', 'data-runs-crash'],
-  ...['docs', 'example', 'incident-crash', 'incident-targets'],
-  ...['keys-crash', 'keys-loss', 'keys-processes', 'nest-12', 'query-subscribers', 'schema'],
+  ...['cli', 'cli-approvals', 'cli-keys', 'cli-project', 'cli-roles', 'cli-scopes'],
+  ...['data-runs-crash', 'docs', 'example', 'incident-crash', 'incident-targets', 'key-replay'],
+  ...['keys-crash', 'keys-loss', 'keys-processes', 'nest-12', 'own-table-snapshots'],
+  ...['query-subscribers', 'schema'],
   ...['scope-counts', 'scope-legacy-crash', 'scope-races', 'scope-restore', 'scope-rotation'],
   ...['shared-runs', 'tamper-ciphertext', 'tamper-keys', 'tamper-own-tables', 'tamper-runs'],
   ...['forged-keys', 'scope-edited-rows', 'scope-erasure-snapshots', 'scope-kms-failures'],
@@ -72,11 +73,20 @@ const LONG_ONCE = [
   ...['scope-legacy-crash', 'tamper-own-tables', 'tamper-runs'],
 ];
 
-/** `npm test` tries properties in JavaScript alone. */
-const nativeFolders = isWholeMatrix ? 'native,vectors,property' : 'native,vectors';
+/** Suites that `npm test` tries with one major alone: they try each database, and little of TypeORM. */
+const LITTLE_OF_TYPEORM = ['evidence-report', 'incident', 'nest-clinic', 'signing'];
 
-/** Suites of test/package that build and install more than `npm test` has time for. */
-const LONG_PACKAGE = ['bundle', 'native'];
+/** What `npm test` tries in JavaScript alone. */
+const OFTEN_THE_SAME = [
+  '<rootDir>/test/property/**/*.test.ts',
+  '<rootDir>/test/unit/{crypto,field,keys}/**/*.test.ts',
+];
+
+/** Suites of other folders that take more time than `npm test` has. */
+const LONG_ELSEWHERE = {
+  core: [...filesOf(['public-api'], 'architecture'), ...filesOf(['load'], 'unit/kms/pkcs11')],
+  package: filesOf(['bundle', 'install', 'native'], 'package'),
+};
 
 function filesOf(names: readonly string[], folder = 'integration'): string[] {
   return names.map((name) => `<rootDir>/test/${folder}/${name}.test.ts`);
@@ -95,7 +105,9 @@ function leftToTheOther(): string[] {
   const suites = readdirSync(join(__dirname, 'test/integration')).map((file) =>
     file.replace('.test.ts', ''),
   );
-  return filesOf(suites.filter((suite) => LONG.includes(suite) || !isOfEachDatabase(suite)));
+  const isLeft = (suite: string): boolean =>
+    [...LONG, ...LITTLE_OF_TYPEORM].includes(suite) || !isOfEachDatabase(suite);
+  return filesOf(suites.filter(isLeft));
 }
 
 const config: Config = {
@@ -109,15 +121,18 @@ const config: Config = {
       ...common,
       displayName: 'core',
       testMatch: ['<rootDir>/test/{unit,vectors,property,contract,architecture}/**/*.test.ts'],
-      testPathIgnorePatterns: typeormFolders.map((folder) => `<rootDir>/test/unit/${folder}/`),
+      testPathIgnorePatterns: [
+        ...typeormFolders.map((folder) => `<rootDir>/test/unit/${folder}/`),
+        ...(isWholeMatrix ? [] : LONG_ELSEWHERE.core),
+      ],
       setupFiles: ['<rootDir>/test/support/javascript-backend.ts'],
     },
     {
       ...common,
       displayName: 'native',
       testMatch: [
-        `<rootDir>/test/{${nativeFolders}}/**/*.test.ts`,
-        '<rootDir>/test/unit/{crypto,field,keys}/**/*.test.ts',
+        '<rootDir>/test/{native,vectors}/**/*.test.ts',
+        ...(isWholeMatrix ? OFTEN_THE_SAME : []),
       ],
       moduleNameMapper: { '^typeorm-field-encryption-native$': '<rootDir>/native/index.cjs' },
       setupFiles: ['<rootDir>/test/support/native-backend.ts'],
@@ -142,7 +157,7 @@ const config: Config = {
       ...common,
       displayName: 'package',
       testMatch: ['<rootDir>/test/package/**/*.test.ts'],
-      testPathIgnorePatterns: isWholeMatrix ? [] : filesOf(LONG_PACKAGE, 'package'),
+      testPathIgnorePatterns: isWholeMatrix ? [] : LONG_ELSEWHERE.package,
       globalSetup: '<rootDir>/test/support/package-setup.ts',
       globalTeardown: '<rootDir>/test/support/package-teardown.ts',
     },
