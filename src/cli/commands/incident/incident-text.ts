@@ -30,7 +30,7 @@ export function statusText(report: IncidentReport): string {
     table(
       ['KEY', 'VERSION', 'ID', 'STATE', 'VALUES THEN'],
       report.keys.map((key) => [
-        key.name,
+        nameOf(key),
         String(key.version),
         key.id,
         key.state,
@@ -42,6 +42,12 @@ export function statusText(report: IncidentReport): string {
         `${name}: ${acknowledged === null ? 'not acknowledged' : `acknowledged ${acknowledged}`}`,
     ),
   ].join('\n');
+}
+
+/** Names a key as `keys list` does, which tells the roots of the blind indexes from data keys. */
+function nameOf({ name, purpose }: IncidentReport['keys'][number]): string {
+  if (purpose === 'index') return 'index';
+  return purpose === 'signing' ? `${name} (signing)` : name;
 }
 
 function stopLines({ stopped }: IncidentReport): string[] {

@@ -37,7 +37,7 @@ interface StartFlags extends WorkFlags {
 const STEP_TEXTS: Readonly<Record<PlannedStep['step'], string>> = {
   replace: 'Replaces the compromised keys: new data is protected with new ones from now on.',
   reencrypt: 'Moves the rows under them to the new keys, while the application runs.',
-  verify: 'Reads every row and its tokens.',
+  verify: 'Reads the rows of the entities that they protected, and their tokens.',
   destroy:
     'Destroys the compromised keys by their policies. Rows in backups need them, and so do values elsewhere: those of ' +
     'value(purpose), and of entities that this DataSource does not have.',
