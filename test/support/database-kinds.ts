@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createConnection } from 'mysql2/promise';
 import type { Connection, RowDataPacket } from 'mysql2/promise';
 import { Client } from 'pg';
 import type { DataSourceOptions } from 'typeorm';
+
+import { fastFolder } from './fast-folder';
 
 /** Options of a DataSource that do not depend on the database. */
 export type CommonOptions = Partial<
@@ -90,7 +91,7 @@ function createSqliteFile(
   type: 'better-sqlite3' | 'sqlite',
   options: CommonOptions = {},
 ): Promise<TestDatabase> {
-  const folder = mkdtempSync(join(tmpdir(), 'field-encryption-sqlite-'));
+  const folder = mkdtempSync(join(fastFolder(), 'field-encryption-sqlite-'));
   // SQLite lets whoever polls at the right moment go first: on a busy machine a writer may wait long.
   // better-sqlite3 blocks its thread while it waits, and may wait for a connection of that thread.
   const wait = type === 'sqlite' ? { busyTimeout: 30_000 } : {};

@@ -26,6 +26,7 @@ const NOT_DURABLE = [
   // Tests create many tables, each of which would be a file, and with statistics.
   'innodb-file-per-table=0',
   'innodb-stats-persistent=0',
+  'debug-no-sync',
 ];
 
 /** Where Debian keeps servers, which is in the PATH of root alone. */
@@ -43,11 +44,11 @@ export async function startMariadb({
   options = [] as readonly string[],
 } = {}): Promise<TestServer> {
   const [install, mariadbd] = [installed('mariadb-install-db'), installed('mariadbd')];
-  return startServer('MariaDB', async (folder, port) => {
+  return startServer('MariaDB', async ({ folder, fastFolder, port }) => {
     const password = randomBytes(16).toString('hex');
     const users = join(folder, 'users.sql');
     await writeFile(users, administrator(password), { mode: 0o600 });
-    const data = `--datadir=${join(folder, 'data')}`;
+    const data = `--datadir=${join(durable ? folder : fastFolder, 'data')}`;
     const settings = durable ? SETTINGS : [...SETTINGS, ...NOT_DURABLE];
     const url = `mariadb://admin:${password}@127.0.0.1:${String(port)}/mysql`;
     return {

@@ -29,12 +29,12 @@ const NOT_DURABLE = ['fsync=off', 'synchronous_commit=off', 'full_page_writes=of
  * @throws Error with the server's log when it is not ready within 60 seconds.
  */
 export function startPostgres({ durable = false } = {}): Promise<TestServer> {
-  return startServer('PostgreSQL', async (folder, port) => {
+  return startServer('PostgreSQL', async ({ folder, fastFolder, port }) => {
     const password = randomBytes(16).toString('hex');
     const passwordFile = join(folder, 'password');
     await writeFile(passwordFile, password, { mode: 0o600 });
     const { initdb, postgres } = await binariesFor(folder);
-    const data = join(folder, 'data');
+    const data = join(durable ? folder : fastFolder, 'data');
     const settings = durable ? SETTINGS : [...SETTINGS, ...NOT_DURABLE];
     const url = `postgres://postgres:${password}@127.0.0.1:${String(port)}/postgres`;
     return {

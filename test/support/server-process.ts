@@ -8,6 +8,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
+import { fastFolder } from './fast-folder';
+
 /** The server of a database, started for tests. */
 export interface TestServer {
   /** Connection URL of an administrator, with a database that is always there. */
@@ -29,6 +31,14 @@ export interface ServerProgram {
   connect(): Promise<void>;
 }
 
+/** What a server of tests has to itself; both folders are removed with it. */
+export interface ServerPlace {
+  folder: string;
+  /** Where files take no time, and may be lost. */
+  fastFolder: string;
+  port: number;
+}
+
 const READY_TIMEOUT_MS = 60_000;
 
 /** Database servers refuse to run as root; this user exists everywhere and owns nothing. */
@@ -44,21 +54,31 @@ const NOBODY = { uid: 65534, gid: 65534 };
  */
 export async function startServer(
   title: string,
-  prepare: (folder: string, port: number) => Promise<ServerProgram>,
+  prepare: (place: ServerPlace) => Promise<ServerProgram>,
 ): Promise<TestServer> {
-  const folder = await mkdtemp(join(tmpdir(), `field-encryption-${title.toLowerCase()}-`));
+  const place = await placeFor(title);
+  const folders = [place.folder, place.fastFolder];
   try {
-    const program = await prepare(folder, await freePort());
+    const program = await prepare(place);
     if (isRoot()) {
-      execFileSync('chown', ['-R', `${String(NOBODY.uid)}:${String(NOBODY.gid)}`, folder]);
+      execFileSync('chown', ['-R', `${String(NOBODY.uid)}:${String(NOBODY.gid)}`, ...folders]);
     }
-    const supervisor = supervise(folder, program);
-    await ready(title, program, folder, supervisor);
+    const supervisor = supervise(place, program);
+    await ready(title, program, place, supervisor);
     return { url: program.url, stop: () => stop(supervisor) };
   } catch (error) {
-    await rm(folder, { recursive: true, force: true });
+    for (const folder of folders) await rm(folder, { recursive: true, force: true });
     throw error;
   }
+}
+
+async function placeFor(title: string): Promise<ServerPlace> {
+  const name = `field-encryption-${title.toLowerCase()}-`;
+  return {
+    folder: await mkdtemp(join(tmpdir(), name)),
+    fastFolder: await mkdtemp(join(fastFolder(), name)),
+    port: await freePort(),
+  };
 }
 
 /** Whether servers run as another user, who may not look everywhere. */
@@ -67,18 +87,19 @@ export function isRoot(): boolean {
 }
 
 /**
- * Runs the server until standard input closes, then removes its folder: whatever ends the test run,
+ * Runs the server until standard input closes, then removes its folders: whatever ends the test run,
  * a crash or SIGKILL included, neither server nor files stay behind. A server that has only just
  * begun may not hear the signal yet, hence the loop.
  */
-function supervisorOf(folder: string, { setUp, command, signal }: ServerProgram): string {
+function supervisorOf(place: ServerPlace, { setUp, command, signal }: ServerProgram): string {
+  const folder = quoted(place.folder);
   return `
-exec 2> ${quoted(folder)}/log
+exec 2> ${folder}/log
 if ${setUp.map(quoted).join(' ')} >&2; then
   ${command.map(quoted).join(' ')} & server=$!
   cat > /dev/null
   while kill -${signal} $server; do sleep 0.1; done
-  rm -rf ${quoted(folder)}
+  rm -rf ${folder} ${quoted(place.fastFolder)}
 fi
 `;
 }
@@ -87,8 +108,9 @@ function quoted(word: string): string {
   return `'${word.replaceAll("'", `'\\''`)}'`;
 }
 
-function supervise(folder: string, program: ServerProgram): ChildProcess {
-  const supervisor = spawn('sh', ['-c', supervisorOf(folder, program)], {
+function supervise(place: ServerPlace, program: ServerProgram): ChildProcess {
+  const { folder } = place;
+  const supervisor = spawn('sh', ['-c', supervisorOf(place, program)], {
     ...(isRoot() ? NOBODY : {}),
     cwd: folder,
     // MariaDB begins with removing temporary files, those of another server as well.
@@ -113,7 +135,7 @@ async function freePort(): Promise<number> {
 async function ready(
   title: string,
   { connect }: ServerProgram,
-  folder: string,
+  { folder }: ServerPlace,
   supervisor: ChildProcess,
 ): Promise<void> {
   const deadline = Date.now() + READY_TIMEOUT_MS;
