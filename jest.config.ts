@@ -1,9 +1,11 @@
+/* @jest-config-loader-options {"swc": true} */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import type { Config } from 'jest';
 
 import { isEachMajor, isWholeMatrix } from './test/support/test-matrix';
+import { transforms } from './test/support/transform';
 
 type Project = Exclude<NonNullable<Config['projects']>[number], string>;
 
@@ -13,19 +15,7 @@ const common: Project = {
   // A suite runs once for each database, and a spy of the first must not count for the next.
   restoreMocks: true,
   modulePathIgnorePatterns: ['<rootDir>/dist/'],
-  transform: {
-    // tsconfig.json sets isolatedModules, so each file is only transpiled: `npm run typecheck` checks the types.
-    '\\.ts$': ['ts-jest', { tsconfig: '<rootDir>/tsconfig.json' }],
-    // Jest cannot require ES modules as Node.js does, so the one dependency that is nothing else becomes CommonJS.
-    '/node_modules/@noble/.+\\.js$': [
-      'ts-jest',
-      {
-        tsconfig: { allowJs: true, module: 'commonjs', target: 'es2022', isolatedModules: true },
-        diagnostics: false,
-      },
-    ],
-  },
-  transformIgnorePatterns: ['/node_modules/(?!@noble/)'],
+  ...transforms,
 };
 
 /** Folders of test/unit whose subjects import TypeORM: they run once for each of its majors. */

@@ -1,5 +1,7 @@
 import type { Config } from 'jest';
 
+import { transforms } from '../support/transform';
+
 /** Key servers that others wrote, run on this machine: `npm run test:real`. */
 const config: Config = {
   rootDir: `${__dirname}/../..`,
@@ -7,17 +9,7 @@ const config: Config = {
   displayName: 'real',
   testMatch: ['<rootDir>/test/real/**/*.test.ts'],
   modulePathIgnorePatterns: ['<rootDir>/dist/'],
-  transform: {
-    '\\.ts$': ['ts-jest', { tsconfig: '<rootDir>/tsconfig.json' }],
-    '/node_modules/@noble/.+\\.js$': [
-      'ts-jest',
-      {
-        tsconfig: { allowJs: true, module: 'commonjs', target: 'es2022', isolatedModules: true },
-        diagnostics: false,
-      },
-    ],
-  },
-  transformIgnorePatterns: ['/node_modules/(?!@noble/)'],
+  ...transforms,
   setupFiles: ['reflect-metadata'],
   globalSetup: '<rootDir>/test/real/global-setup.ts',
   testTimeout: 120_000,
