@@ -17,6 +17,7 @@ import {
   verifyEvidence,
 } from '../../src';
 import type { FieldEncryptionOptions, IncidentStep, Incidents } from '../../src';
+import { moveDatabaseClock } from '../support/database-clock';
 import { describeEachDatabase } from '../support/databases';
 import type { TestDatabase } from '../support/databases';
 import { Cleanup, protect, rejection } from '../support/protected-database';
@@ -298,6 +299,34 @@ describeEachDatabase('An incident', (kind) => {
     const { incident, wait } = await incidents().start(target(id), AT_ONCE);
     expect(wait).toBeNull();
     expect(incident.keys).toMatchObject([{ state: 'compromised', destroyed: null }]);
+  });
+
+  it('ends a rotation of the blind indexes that was begun before, and replaces their root then', async () => {
+    const { keys } = fieldEncryption(dataSource);
+    let aheadMs = 0;
+    moveDatabaseClock(dataSource, () => aheadMs);
+    const passHour = (): void => void (aheadMs += 3_600_000);
+    await keys.rotateIndex();
+    passHour();
+    expect((await keys.rotateIndex()).step).toBe('activated');
+    const [first, second] = await keys.indexRoots();
+    let progress = await incidents().start(target(second!.id));
+    const waits: (string | undefined)[] = [];
+    while (progress.wait !== null && waits.length < 9) {
+      waits.push(`${progress.wait.step} ${progress.wait.cause}`);
+      passHour();
+      progress = await incidents().resume(progress.incident.id);
+    }
+    expect(waits).toEqual(['replace grace', 'replace announcement', 'reencrypt grace']);
+    const states = (await keys.indexRoots()).map(({ id, state }) => [id, state]);
+    expect(states).toEqual([
+      [first!.id, 'destroyed'],
+      [second!.id, 'destroyed'],
+      [expect.any(String), 'active'],
+    ]);
+    const email = 'canary-7@clinic.example';
+    const found = await dataSource.getRepository(Patient).findOneByOrFail({ email });
+    expect(found.id).toBe(7);
   });
 
   it('drills without writing anything', async () => {
