@@ -232,7 +232,7 @@ describeDiagonal('Keys that many processes change, or die over', (kind) => {
     const startAt = String(Date.now() + 8000);
     const outcomes = await Promise.all(
       Array.from({ length: 8 }, (_, at) =>
-        project.run(
+        project.spawn(
           'node',
           ['worker.js', at % 2 === 0 ? 'rotate,maintain,rewrap' : 'rewrap,rotate,maintain'],
           env({ START_AT: startAt, ROUNDS: '4', LATER: String(at * 86_400_000) }),

@@ -1,10 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Column, Entity, PrimaryColumn } from 'typeorm';
-import { Encrypted, fieldEncryption, KmsUnavailableError } from '../../src';
-import type { KeyBinding, KmsProvider, WrappedKey } from '../../src';
+import type { DataSource } from 'typeorm';
+import { Encrypted, fieldEncryption, KeyStateError, KmsUnavailableError } from '../../src';
+import type { KeyBinding, KeyInfo, KmsProvider, WrappedKey } from '../../src';
 import { TypeormKeyStore } from '../../src/typeorm/tables/typeorm-key-store';
 import { keyStoreContract } from '../contract/key-store.contract';
 import { describeDiagonal } from '../support/databases';
+import type { TestDatabase } from '../support/databases';
 import { Cleanup, keyFileKms, protect, rejection } from '../support/protected-database';
 
 const NOTHING_STORED = {
@@ -43,6 +45,75 @@ describeDiagonal('The key store', (kind) => {
       close: () => cleanup.run(),
     };
   });
+});
+
+describeDiagonal('Keys of an application', (kind) => {
+  const cleanup = new Cleanup();
+  let database: TestDatabase;
+  let dataSource: DataSource;
+
+  beforeEach(async () => {
+    database = await cleanup.create(kind, { entities: [Item], synchronize: true });
+    dataSource = cleanup.add(protect(database));
+  });
+  afterEach(() => cleanup.run());
+
+  const dataKeys = (): Promise<KeyInfo[]> => fieldEncryption(dataSource).keys.list();
+
+  it('shows a rotation to another process within the ttl', async () => {
+    await dataSource.initialize();
+    const other = cleanup.add(
+      protect(database, { keyCache: { ttlMs: 100, maxAgeMs: 60_000 } }, { synchronize: false }),
+    );
+    await other.initialize();
+    await other.getRepository(Item).insert({ id: 1, text: 'before' });
+    const rotated = await fieldEncryption(dataSource).keys.rotate();
+    await dataSource.getRepository(Item).insert({ id: 2, text: 'elsewhere' });
+    // What the new key encrypted can be read at once, whatever the ttl.
+    expect(await other.getRepository(Item).findOneBy({ id: 2 })).toEqual({
+      id: 2,
+      text: 'elsewhere',
+    });
+    await sleep(150);
+    await other.getRepository(Item).insert({ id: 3, text: 'starts the refresh' });
+    await sleep(300);
+    await other.getRepository(Item).insert({ id: 4, text: 'after' });
+    const [row] = await other.query<{ text: string }[]>('SELECT text FROM item WHERE id = 4');
+    expect(Buffer.from(row!.text, 'base64url').subarray(1, 9).toString('hex')).toBe(rotated.id);
+  });
+
+  if (kind.dialect === 'sqlite') {
+    it('says that a rotation has to wait while a transaction is open on the one connection', async () => {
+      await dataSource.initialize();
+      await fieldEncryption(dataSource).ready();
+      const runner = dataSource.createQueryRunner();
+      await runner.startTransaction();
+      await runner.manager.insert(Item, { id: 1, text: 'in it' });
+      const rotating = rejection(fieldEncryption(dataSource).keys.rotate());
+      const error = await rotating;
+      expect(error).toBeInstanceOf(KeyStateError);
+      expect(error).toMatchObject({ retryable: true });
+      await runner.rollbackTransaction();
+      await runner.release();
+      expect(await dataKeys()).toHaveLength(1);
+      expect((await fieldEncryption(dataSource).keys.rotate()).version).toBe(2);
+      expect(await dataSource.getRepository(Item).count()).toBe(0);
+    }, 30_000);
+
+    it('rotates once the transaction that was open has ended', async () => {
+      await dataSource.initialize();
+      await fieldEncryption(dataSource).ready();
+      const runner = dataSource.createQueryRunner();
+      await runner.startTransaction();
+      await runner.manager.insert(Item, { id: 1, text: 'in it' });
+      const rotating = fieldEncryption(dataSource).keys.rotate();
+      await sleep(60);
+      await runner.commitTransaction();
+      await runner.release();
+      expect((await rotating).version).toBe(2);
+      expect(await dataSource.getRepository(Item).find()).toEqual([{ id: 1, text: 'in it' }]);
+    }, 30_000);
+  }
 });
 
 /** Injects faults: passes everything on to a real provider, or fails. */
