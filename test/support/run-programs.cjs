@@ -7,6 +7,7 @@
 const { realpathSync } = require('node:fs');
 const { createRequire } = require('node:module');
 const { join, sep } = require('node:path');
+const { setTimeout } = require('node:timers/promises');
 const { pathToFileURL } = require('node:url');
 const { inspect } = require('node:util');
 
@@ -17,6 +18,9 @@ const EXITED = new Error('the program has called process.exit()');
 
 const LASTING =
   /^(Timeout|TCPSocketWrap|TCPServerWrap|MessagePort|Worker|ProcessWrap|FSEventWrap)$/;
+
+/** More than the servers of tests take to see that a client has left. */
+const CLOSING_MS = 100;
 
 /** The program that runs, if any: its output so far. */
 let running;
@@ -59,18 +63,26 @@ process.on('message', ({ file, args, env }) => {
   createRequire(pathToFileURL(join(folder, 'package.json')))(file);
 });
 
-function finish(code, how) {
+async function finish(code, how) {
   if (running === undefined) return;
   const { stdout, stderr } = running;
   running = undefined;
   process.channel.ref();
   // What a program leaves open would meet the next one.
-  const isClean =
-    how === 'end' || !process.getActiveResourcesInfo().some((name) => LASTING.test(name));
+  const isClean = how === 'end' || (await isSoonClean());
   process.send({ code: Number(code), stdout, stderr, isClean });
   if (isClean) return;
   process.disconnect();
   exit(0);
+}
+
+/** Waits for connections that are being closed: process.exit() would not have. */
+async function isSoonClean() {
+  for (let waited = 0; waited < CLOSING_MS; waited++) {
+    if (!process.getActiveResourcesInfo().some((name) => LASTING.test(name))) return true;
+    await setTimeout(1, undefined, { ref: false });
+  }
+  return false;
 }
 
 process.channel.ref();
