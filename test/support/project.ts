@@ -10,9 +10,9 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { builtPackage } from './built-package';
+import { fastProgramFolder } from './fast-folder';
 import { ProgramHost } from './program-host';
 import type { Outcome } from './program-host';
 
@@ -44,7 +44,7 @@ export interface Project {
 /** Makes a project that has the built package and TypeORM 0.3 or 1. */
 export function createProject(typeormMajor: 0 | 1): Project {
   // The real path: Node.js resolves what modules import from there.
-  const folder = realpathSync(mkdtempSync(join(tmpdir(), 'field-encryption-project-')));
+  const folder = realpathSync(mkdtempSync(join(fastProgramFolder(), 'field-encryption-project-')));
   install(folder, typeormMajor);
   const start: Project['start'] = (command, args, env = {}) =>
     spawn(command, args, { cwd: folder, env: environment(folder, env) });
