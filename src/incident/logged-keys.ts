@@ -58,8 +58,8 @@ function isAboutProvenRow({ operation, reference }: AuditEntry): boolean {
 }
 
 /**
- * Whether a row is as the last entry about it says. It may say that the key is compromised, since a revocation goes through where
- * it cannot be recorded; or be there though the key was destroyed, as an older table that was put back.
+ * Whether a row is as the last entry about it says. It may say that the key is compromised, since a revocation goes
+ * through where it cannot be recorded; or be there though the key was destroyed, as in an older table that was put back.
  */
 function agrees(row: KeyRecord | undefined, known: LoggedKey | undefined): boolean {
   if (known === undefined) return false;
